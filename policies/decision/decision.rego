@@ -1,0 +1,57 @@
+# METADATA
+# title: Decision
+# description: |
+#   The only package that the service queries. What the topic rules found is folded into one verdict:
+#   any deny beats any escalate, any escalate beats any allow, and nothing at all means deny.
+package interlock.decision
+
+import data.interlock.rules
+
+# METADATA
+# title: Result
+# description: Verdict, reasons, obligations and reservations for one proposal
+# scope: document
+# entrypoint: true
+result := _refusal("deny", _deny) if count(_deny) > 0
+
+else := _refusal("escalate", _escalate) if count(_escalate) > 0
+
+else := _permission(_allow) if count(_allow) > 0
+
+else := _refusal("deny", set())
+
+# METADATA
+# title: Batch
+# description: One result for each input of a batch, in order
+# scope: document
+# entrypoint: true
+# schemas:
+#   - input.batch: {type: array}
+batch := [answer |
+	some proposed in input.batch
+	answer := result with input as proposed
+]
+
+_refusal(verdict, reasons) := {
+	"verdict": verdict,
+	"reasons": reasons,
+	"obligations": set(),
+	"reservations": set(),
+}
+
+_permission(reasons) := {
+	"verdict": "allow",
+	"reasons": reasons,
+	"obligations": _obligations,
+	"reservations": _reservations,
+}
+
+_deny contains reason if some reason in rules[_].deny
+
+_escalate contains reason if some reason in rules[_].escalate
+
+_allow contains reason if some reason in rules[_].allow
+
+_obligations contains obligation if some obligation in rules[_].obligation
+
+_reservations contains reservation if some reservation in rules[_].reserve

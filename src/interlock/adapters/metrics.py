@@ -1,0 +1,41 @@
+"""Prometheus metrics; every label comes from a closed set (case 44)."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+
+class PrometheusMeter:
+    """ports.Meter, and what /metrics shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._decisions = Counter(
+            "interlock_decisions", "Decisions given, by verdict", ["verdict"], registry=self.registry
+        )
+        self._errors = Counter("interlock_errors", "Errors given, by ErrorReason", ["reason"], registry=self.registry)
+        self._calls = Histogram(
+            "interlock_call_seconds",
+            "Time that calls took, by method and status code",
+            ["method", "code"],
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+        )
+
+    def decided(self, verdict: str) -> None:
+        """A decision was given."""
+        self._decisions.labels(verdict).inc()
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """A call ended."""
+        self._calls.labels(method, code).observe(seconds)
+
+    def failed(self, reason: str) -> None:
+        """An error was given."""
+        self._errors.labels(reason).inc()
+
+    def expose(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self.registry)

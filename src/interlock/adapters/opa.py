@@ -1,0 +1,112 @@
+"""The policy engine: one OPA, asked in batches; every unclear answer is an error (invariant 1)."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from interlock.adapters.opa_answer import conclude, late, malformed, not_evaluated, read_result, unavailable
+from interlock.adapters.opa_client import OpaAddress, OpaClient
+from interlock.core.decision import Evaluated
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.policy_input import PolicyInput
+
+__all__ = ["OpaAddress", "OpaEngine"]
+
+ALONE_AT_ONCE = 8
+"""How many proposals of a batch that failed are evaluated at the same time, each alone."""
+
+BATCH_SHARE = 0.5
+"""Of the limit, what the query for a batch may take; the rest is left for each alone."""
+
+# Failures of the whole engine: evaluating each proposal alone would meet the same one again.
+_OF_THE_ENGINE = {ErrorReason.POLICY_ENGINE_UNAVAILABLE, ErrorReason.POLICY_NOT_READY}
+
+Answer = Evaluated | InterlockError
+
+
+class OpaEngine:
+    """ports.PolicyEngine over one OPA. `expected_revision` tells the revision that must have answered."""
+
+    def __init__(
+        self, address: OpaAddress, *, expected_revision: Callable[[], str], limit_seconds: float
+    ) -> None:
+        """`limit_seconds` bounds each evaluation, also where the caller would wait longer."""
+        self._client = OpaClient(address)
+        self._result = self._client.query_url("interlock/decision/result")
+        self._batch = self._client.query_url("interlock/decision/batch")
+        self._expected_revision = expected_revision
+        self._limit = limit_seconds
+
+    async def __aenter__(self) -> Self:
+        await self._client._init_session()  # noqa: SLF001 - the library's only way to open without `async with`
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close_connection()
+
+    async def evaluate(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[Answer]:
+        """One query for the batch; where that gives no clear answer, one query for each alone."""
+        begins = asyncio.get_running_loop().time()
+        limit = min(limit_seconds, self._limit)
+        if len(inputs) == 1:
+            return [await self._evaluate_alone(inputs[0], begins + limit)]
+        try:
+            return await self._evaluate_batch(inputs, begins + limit * BATCH_SHARE)
+        except InterlockError as error:
+            if error.reason in _OF_THE_ENGINE:
+                return [error] * len(inputs)
+        return await self._evaluate_each(inputs, begins + limit)
+
+    async def ready(self) -> bool:
+        """Whether the expected revision answers."""
+        ends = asyncio.get_running_loop().time() + self._limit
+        try:
+            await self._query(self._result, {}, self._expected_revision(), ends)
+        except InterlockError:
+            return False
+        return True
+
+    async def _evaluate_batch(self, inputs: Sequence[PolicyInput], ends: float) -> list[Answer]:
+        """Raises InterlockError: there is not one result for each input."""
+        revision = self._expected_revision()
+        results = await self._query(self._batch, {"batch": inputs}, revision, ends)
+        if not isinstance(results, list) or len(results) != len(inputs):
+            raise malformed("the policy does not give one result for each input")
+        return [conclude(result, revision) for result in results]
+
+    async def _evaluate_each(self, inputs: Sequence[PolicyInput], ends: float) -> list[Answer]:
+        gate = asyncio.Semaphore(ALONE_AT_ONCE)
+
+        async def evaluate(document: PolicyInput) -> Answer:
+            async with gate:
+                return await self._evaluate_alone(document, ends)
+
+        return list(await asyncio.gather(*map(evaluate, inputs)))
+
+    async def _evaluate_alone(self, document: PolicyInput, ends: float) -> Answer:
+        revision = self._expected_revision()
+        try:
+            return conclude(await self._query(self._result, document, revision, ends), revision)
+        except InterlockError as error:
+            return error
+
+    async def _query(self, url: URL, document: Mapping[str, Any], revision: str, ends: float) -> object:
+        """What the policy gave. Raises InterlockError for anything but one clear result."""
+        if asyncio.get_running_loop().time() >= ends:
+            raise late()
+        try:
+            # What OPA gets is only ever what we wrote: it would take bytes after a first value (case 7).
+            body = orjson.dumps({"input": document})
+        except orjson.JSONEncodeError as error:
+            raise not_evaluated("the input cannot be written as JSON") from error
+        try:
+            status, answer = await self._client.query(url, body, ends=ends)
+        except TimeoutError as error:
+            raise late() from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise unavailable("the policy engine cannot be reached") from error
+        return read_result(status, answer, revision)

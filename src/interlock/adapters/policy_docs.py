@@ -1,0 +1,44 @@
+"""The page of all reason codes, generated from the METADATA of the rules."""
+
+from collections.abc import Sequence
+
+from interlock.adapters.policy_rules import REASON_KINDS, Module, Rule
+
+_HEAD = """\
+<!-- Generated from the METADATA of policies/rules by tools/generate_policy_docs.py. Do not edit. -->
+
+# Reason codes
+
+Each decision says why: a stable code for programs, a text for people, metadata, and where it applies the
+JSON Pointer of the argument. The codes below are those of the policies that ship. Any deny beats any
+escalate, and any escalate beats any allow. A deny without a reason means that no rule spoke for the call.
+"""
+
+_KIND_NAMES = {"obligation": "obligation", "reserve": "reservation"}
+
+
+def render_reason_codes(modules: Sequence[Module]) -> str:
+    """The page in Markdown: a section for each topic, with its codes and its obligations."""
+    topics = sorted((module for module in modules if module.holds_rules), key=lambda module: module.package)
+    return "\n".join([_HEAD, *map(_section, topics)])
+
+
+def _section(module: Module) -> str:
+    lines = [f"## {module.title}", "", module.description, ""]
+    if reasons := [rule for rule in module.rules if rule.name in REASON_KINDS]:
+        lines += ["| code | verdict | title | description |", "| --- | --- | --- | --- |"]
+        lines += [_reason_row(rule) for rule in sorted(reasons, key=lambda rule: rule.code)]
+        lines.append("")
+    if others := [rule for rule in module.rules if rule.name in _KIND_NAMES]:
+        lines += ["| kind | title | description |", "| --- | --- | --- |"]
+        lines += [_row(_KIND_NAMES[rule.name], rule.title, rule.description) for rule in others]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _reason_row(rule: Rule) -> str:
+    return _row(f"`{rule.code}`", rule.name, rule.title, rule.description)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,336 @@
+"""SQLite through apsw: opening a database that must not lose a commit, and one thread that writes it."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apsw
+
+MINIMUM_SQLITE = (3, 51, 3)
+"""Below it two connections can corrupt a WAL (sqlite.org/wal.html, the WAL-reset bug; case 19)."""
+
+_PROBLEMS_TOLD = 5
+_BUSY_SHARE = 0.5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Result = TypeVar("Result")
+Operation = Callable[[apsw.Connection], Result]
+
+
+class StoreUnavailable(Exception):
+    """The database did not do it, or did not say in time that it did. What was asked is not done."""
+
+
+class StoreUnusable(Exception):
+    """A database that must not be used as it is; the message says what is wrong and what to do."""
+
+
+class ProcessLock:
+    """The sole right of this process to write a database, until `release` or the end of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the right back. Again is allowed."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def process_lock(path: Path) -> ProcessLock:
+    """Take the sole right to write the database at `path`, by flock(2) on `<path>.lock`.
+
+    Raises StoreUnusable where another process holds it, or the lock file cannot be made.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnusable(f"`{lock_path}` cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise StoreUnusable(
+            f"`{path}` is in use by process {holder}; only one process may write it"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode("ascii"))
+    return ProcessLock(descriptor)
+
+
+def open_database(
+    path: Path, application_id: int, migrations: Sequence[str], *, read_only: bool = False
+) -> apsw.Connection:
+    """Open a database in WAL mode with synchronous FULL, checked and migrated; made (0600) if not there.
+
+    `migrations` are SQL scripts, of which the first makes version 1; never edit one that was released, add
+    another. Read-only neither makes nor migrates. Raises StoreUnusable: SQLite too old, another program's
+    file, a newer version's file, a failed quick_check.
+    """
+    _check_library()
+    try:
+        connection = _open(path, read_only=read_only)
+    except (apsw.Error, OSError) as error:
+        raise StoreUnusable(f"`{path}` cannot be opened: {error}") from error
+    try:
+        _check_identity(connection, path, application_id, migrations, read_only=read_only)
+        _check_content(connection, path)
+        _set_durability(connection, read_only=read_only)
+        if not read_only:
+            _migrate(connection, application_id, migrations)
+    except apsw.Error as error:
+        connection.close()
+        raise StoreUnusable(f"`{path}` cannot be used: {error}; restore it from a copy") from error
+    except StoreUnusable:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_library() -> None:
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < MINIMUM_SQLITE:
+        wanted = ".".join(map(str, MINIMUM_SQLITE))
+        raise StoreUnusable(
+            f"SQLite {apsw.sqlite_lib_version()} is too old, expected {wanted} or newer; update apsw"
+        )
+
+
+def _open(path: Path, *, read_only: bool) -> apsw.Connection:
+    if read_only:
+        return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    # SQLite gives the WAL the mode of the database, so it is made before SQLite can make it with another.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+
+
+def _check_identity(
+    connection: apsw.Connection,
+    path: Path,
+    application_id: int,
+    migrations: Sequence[str],
+    *,
+    read_only: bool,
+) -> None:
+    version, found = _pragma(connection, "user_version"), _pragma(connection, "application_id")
+    fresh = not read_only and not version and not found and not _pragma(connection, "schema_version")
+    if not fresh and found != application_id:
+        raise StoreUnusable(
+            f"`{path}` is of another program: application_id {found}, expected {application_id}"
+        )
+    if version > len(migrations):
+        raise StoreUnusable(f"`{path}` is of a newer version: {version}, expected at most {len(migrations)}")
+    if read_only and version < len(migrations):
+        raise StoreUnusable(
+            f"`{path}` is of an older version: {version}, expected {len(migrations)}; start its service once"
+        )
+
+
+def _check_content(connection: apsw.Connection, path: Path) -> None:
+    problems = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({_PROBLEMS_TOLD})")]
+    if problems != ["ok"]:
+        raise StoreUnusable(f"`{path}` is damaged: {'; '.join(problems)}; restore it from a copy")
+
+
+def _set_durability(connection: apsw.Connection, *, read_only: bool) -> None:
+    if not read_only:
+        connection.pragma("journal_mode", "wal")
+    mode = connection.pragma("journal_mode")
+    if mode != "wal":
+        raise StoreUnusable(f"the journal mode is `{mode}`, expected `wal`; use a local file system")
+    connection.pragma("synchronous", "full")
+    connection.pragma("foreign_keys", "on")
+    connection.pragma("trusted_schema", "off")
+
+
+def _migrate(connection: apsw.Connection, application_id: int, migrations: Sequence[str]) -> None:
+    version = _pragma(connection, "user_version")
+    for number, script in enumerate(migrations[version:], start=version + 1):
+        with connection:
+            connection.execute(script)
+            connection.pragma("application_id", application_id)
+            connection.pragma("user_version", number)
+
+
+def _pragma(connection: apsw.Connection, name: str) -> int:
+    value = connection.pragma(name)
+    if not isinstance(value, int):
+        raise StoreUnusable(f"`PRAGMA {name}` gave no number")
+    return value
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since the epoch, as times are stored: exact, unlike a float."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(stored: int) -> datetime:
+    """The moment, in UTC."""
+    return _EPOCH + stored * _MICROSECOND
+
+
+class _Job(Generic[Result]):
+    def __init__(self, operation: Operation[Result], *, writes: bool, if_late: Operation[Any] | None) -> None:
+        self.operation = operation
+        self.writes = writes
+        self.if_late = if_late
+        self.abandoned = False
+        self.started = 0.0
+        self.done: Future[Result] = Future()
+        # From here on the awaiting side cannot cancel it: whether it is given up is decided under the lock.
+        self.done.set_running_or_notify_cancel()
+
+
+class SingleWriter:
+    """The one thread that uses a connection, with a time limit on each operation.
+
+    An operation past its limit, or whose caller is cancelled, is given up: rolled back where it had not
+    committed. While one hangs all others fail at once; when it ends, the writer works again by itself
+    (cases 16 and 17).
+    """
+
+    def __init__(self, connection: apsw.Connection, *, limit_seconds: float, name: str = "store") -> None:
+        self._connection = connection
+        self._limit = limit_seconds
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._running: _Job[Any] | None = None
+        self._closed = False
+        # Shorter than the limit, so that a locked database is told as such.
+        connection.set_busy_timeout(int(limit_seconds * 1000 * _BUSY_SHARE))
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def write(self, operation: Operation[Result], *, if_late: Operation[Any] | None = None) -> Result:
+        """Run `operation` in a write transaction, committed and durable on return.
+
+        `if_late` undoes it, in a transaction of its own, where the commit succeeds after the caller was
+        told that it did not. Raises StoreUnavailable; any other error of the operation itself is raised as
+        it is, after a rollback.
+        """
+        return await self._submit(_Job(operation, writes=True, if_late=if_late))
+
+    async def read(self, operation: Operation[Result]) -> Result:
+        """Run `operation` on one snapshot. Raises StoreUnavailable."""
+        return await self._submit(_Job(operation, writes=False, if_late=None))
+
+    async def check_writable(self) -> None:
+        """Write nothing new, durably. Raises StoreUnavailable where nothing can be written."""
+        await self.write(
+            lambda connection: connection.pragma("user_version", _pragma(connection, "user_version"))
+        )
+
+    async def close(self) -> None:
+        """Finish what was asked and close the connection; what hangs is not waited for past the limit."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join, self._limit)
+
+    async def _submit(self, job: _Job[Result]) -> Result:
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+        if self._stuck():
+            raise StoreUnavailable(f"the database has not answered for {self._limit} s")
+        self._jobs.put(job)
+        try:
+            async with asyncio.timeout(self._limit):
+                return await asyncio.wrap_future(job.done)
+        except TimeoutError as error:
+            if not self._abandon(job):
+                return job.done.result()
+            raise StoreUnavailable(f"the database did not answer within {self._limit} s") from error
+        except asyncio.CancelledError:
+            self._abandon(job)
+            raise
+
+    def _stuck(self) -> bool:
+        with self._lock:
+            return self._running is not None and time.monotonic() - self._running.started > self._limit
+
+    def _abandon(self, job: _Job[Any]) -> bool:
+        """Give the job up: skip it if it waits, interrupt it if it runs. False where it has ended."""
+        with self._lock:
+            if job.done.done():
+                return False
+            job.abandoned = True
+            if self._running is job:
+                self._connection.interrupt()
+            return True
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._start(job):
+                self._run(job)
+                with self._lock:
+                    self._running = None
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
+
+    def _start(self, job: _Job[Any]) -> bool:
+        with self._lock:
+            if job.abandoned:
+                return False
+            job.started = time.monotonic()
+            self._running = job
+            return True
+
+    def _run(self, job: _Job[Any]) -> None:
+        try:
+            result = self._transact(job)
+        except (apsw.Error, OSError, MemoryError) as error:
+            self._end(job, StoreUnavailable(f"the database failed: {error}"))
+        except Exception as error:  # noqa: BLE001 - the operation's own; raised where its caller waits
+            self._end(job, error)
+        else:
+            if self._end(job, None, result) and job.if_late:
+                self._undo(job.if_late)
+
+    def _transact(self, job: _Job[Result]) -> Result:
+        # A rollback that failed on a broken disk leaves its transaction open.
+        self._roll_back()
+        self._connection.execute("BEGIN IMMEDIATE" if job.writes else "BEGIN")
+        try:
+            result = job.operation(self._connection)
+            self._check_wanted(job)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(apsw.Error, OSError):
+                self._roll_back()
+            raise
+        return result
+
+    def _check_wanted(self, job: _Job[Any]) -> None:
+        with self._lock:
+            if job.abandoned:
+                raise StoreUnavailable("the operation was given up")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _end(self, job: _Job[Any], error: Exception | None, result: Any = None) -> bool:
+        """Tell how the job ended. Whether it had been given up, so that nobody hears."""
+        with self._lock:
+            if error:
+                job.done.set_exception(error)
+            else:
+                job.done.set_result(result)
+            return job.abandoned
+
+    def _undo(self, operation: Operation[Any]) -> None:
+        with contextlib.suppress(apsw.Error, OSError):
+            self._transact(_Job(operation, writes=True, if_late=None))

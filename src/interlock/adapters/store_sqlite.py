@@ -1,0 +1,325 @@
+"""The decision service's store on SQLite: the decision log and the state that changes with it."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+import orjson
+import structlog
+
+from interlock.adapters.sqlite import (
+    SingleWriter,
+    StoreUnavailable,
+    StoreUnusable,
+    from_microseconds,
+    open_database,
+    to_microseconds,
+)
+from interlock.core import record as records
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.record import Draft, Head, Record, RecordType
+
+logger = structlog.get_logger()
+
+APPLICATION_ID = 0x494C4B31  # "ILK1"
+CHECKED_AT_START = 10_000
+"""So many of the last records are checked at start; `interlock log verify` checks all."""
+
+MIGRATIONS = (
+    # The triggers on INSERT are there for `INSERT OR REPLACE`, which removes a row and fires none on DELETE.
+    """
+    CREATE TABLE records (
+        log_index INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        once TEXT NOT NULL,
+        decision_id TEXT NOT NULL,
+        timestamp INTEGER NOT NULL,  -- microseconds since the epoch
+        content BLOB NOT NULL,
+        leaf_hash BLOB NOT NULL,
+        chain_hash BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX records_once ON records (once) WHERE once <> '';
+    CREATE INDEX records_of_decision ON records (decision_id) WHERE decision_id <> '';
+    CREATE INDEX records_of_tenant ON records (tenant, type);
+    CREATE TRIGGER records_are_never_changed BEFORE UPDATE ON records
+        BEGIN SELECT raise(ABORT, 'the decision log is append-only'); END;
+    CREATE TRIGGER records_are_never_removed BEFORE DELETE ON records
+        BEGIN SELECT raise(ABORT, 'the decision log is append-only'); END;
+    CREATE TRIGGER records_follow_the_last BEFORE INSERT ON records
+        WHEN NEW.log_index <> (SELECT ifnull(max(log_index) + 1, 0) FROM records)
+        BEGIN SELECT raise(ABORT, 'the decision log is append-only'); END;
+    CREATE TRIGGER records_stand_once BEFORE INSERT ON records
+        WHEN NEW.once <> '' AND EXISTS (SELECT 1 FROM records WHERE once = NEW.once AND once <> '')
+        BEGIN SELECT raise(ABORT, 'the decision log is append-only'); END;
+    CREATE TABLE credentials (
+        credential_id TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,
+        tenant TEXT NOT NULL CHECK (tenant <> '' AND tenant NOT GLOB '*[^a-z0-9-]*'),
+        name TEXT NOT NULL CHECK (name <> '' AND name NOT GLOB '*[^a-z0-9-]*'),
+        roles TEXT NOT NULL,  -- JSON array of strings
+        secret_hash BLOB NOT NULL,
+        create_time INTEGER NOT NULL,
+        revoke_time INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE policy_pin (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        revision TEXT NOT NULL,
+        sequence INTEGER NOT NULL  -- of the newest bundle that was ever active
+    ) STRICT;
+    """,
+)
+
+_COLUMNS = "log_index, type, tenant, once, decision_id, timestamp, content, leaf_hash, chain_hash"
+_MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# A statement for many rows, since each one gives the GIL away and waits to get it back. Few sizes, so that
+# each stays prepared; they end with 1, so that any number can be made up of them.
+_ROWS_AT_ONCE = (64, 16, 4, 1)
+_SELECT = f"SELECT {_COLUMNS} FROM records WHERE"
+# `<> ''` lets SQLite use the partial indexes; without it, it reads the whole log.
+_OF_DECISION = "decision_id = ? AND decision_id <> ''"
+_LEAST_INTEGER = -(2**63)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """A place where the log is not what was written. `problem` goes on from "record N"."""
+
+    log_index: int
+    problem: str
+
+
+def open_store(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    """Open the store and check the end of its log. Raises StoreUnusable, saying what is wrong."""
+    connection = open_database(path, APPLICATION_ID, MIGRATIONS, read_only=read_only)
+    if flaw := next(find_flaws(connection, last=CHECKED_AT_START), None):
+        connection.close()
+        raise StoreUnusable(
+            f"`{path}`: record {flaw.log_index} {flaw.problem}; "
+            "see `interlock log verify`, restore the store from a copy"
+        )
+    return connection
+
+
+def find_flaws(connection: apsw.Connection, *, last: int | None = None) -> Iterator[Flaw]:
+    """Check hashes, links and gaps of the log from its beginning, or of its `last` records.
+
+    That the end was cut off, or all written anew, shows only against a head noted earlier: `find_fork`.
+    """
+    size = read_head(connection).size
+    start = max(0, size - last) if last is not None else 0
+    first = connection.execute("SELECT min(log_index) FROM records").get
+    if start and first != 0:
+        yield Flaw(log_index=first, problem="is the first, expected record 0")
+    head = _head_before(connection, start)
+    query = f"{_SELECT} log_index >= ? ORDER BY log_index"
+    for row in connection.execute(query, (start or _LEAST_INTEGER,)):
+        if problem := _problem(row, head):
+            yield Flaw(log_index=row[0], problem=problem)
+        head = Head(size=row[0] + 1, chain_hash=row[8])
+
+
+def find_fork(connection: apsw.Connection, noted: Head) -> Flaw | None:
+    """How the log does not go on from a head that was noted earlier; None where it does.
+
+    It says something of all before that head only where `find_flaws` finds none.
+    """
+    if noted.size == 0:
+        return None
+    last = noted.size - 1
+    row = connection.execute("SELECT chain_hash FROM records WHERE log_index = ?", (last,)).fetchone()
+    if row is None:
+        size = read_head(connection).size
+        return Flaw(log_index=last, problem=f"is missing: expected {noted.size} records, got {size}")
+    if row[0] != noted.chain_hash:
+        return Flaw(log_index=last, problem="is not the one that the noted head ends with")
+    return None
+
+
+def read_head(connection: apsw.Connection) -> Head:
+    """Where the log stands."""
+    query = "SELECT log_index, chain_hash FROM records ORDER BY log_index DESC LIMIT 1"
+    row = connection.execute(query).fetchone()
+    return Head(size=row[0] + 1, chain_hash=row[1]) if row else records.EMPTY
+
+
+def scan(
+    connection: apsw.Connection,
+    *,
+    type: RecordType | None,
+    decision_id: str,
+    tenant: str,
+    start: int,
+    limit: int | None,
+) -> Iterator[Record]:
+    """Records from log_index `start` on that match, oldest first; empty or None is no condition.
+
+    It may read the whole log: for a connection of one's own, beside the service's.
+    """
+    wanted = {"type": type.value if type else "", "decision_id": decision_id, "tenant": tenant}
+    conditions = [f"{name} = :{name} AND {name} <> ''" for name, value in wanted.items() if value]
+    query = f"{_SELECT} {' AND '.join(['log_index >= :start', *conditions])} ORDER BY log_index LIMIT :limit"
+    values = {**wanted, "start": start, "limit": -1 if limit is None else limit}
+    return (_record(row) for row in connection.execute(query, values))
+
+
+class SqliteDecisionLog:
+    """ports.DecisionLog and ports.RecordReader on one SQLite database."""
+
+    def __init__(self, writer: SingleWriter) -> None:
+        self._writer = writer
+
+    async def recall(self, onces: Sequence[str]) -> list[Record | None]:
+        """The record of each name."""
+        with unavailable():
+            found = await self._writer.read(lambda db: _find_onces(db, onces))
+        return [found.get(once) for once in onces]
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Record]:
+        """All of the drafts in one transaction, one fsync."""
+        with unavailable():
+            return await self._writer.write(lambda db: append_all(db, drafts))
+
+    async def writable(self) -> bool:
+        """True where the log can be written now: nothing new is, durably. Raises InterlockError."""
+        with unavailable():
+            await self._writer.check_writable()
+        return True
+
+    async def list_records(
+        self, *, tenants: Sequence[str], type: RecordType | None, decision_id: str, start: int, limit: int
+    ) -> list[Record]:
+        """A page of records, oldest first.
+
+        It reads no more of the log than the page, and so never keeps the one writer from its work for long.
+        """
+        matches = f"{_SELECT} tenant = ? AND type = ? AND log_index >= ?"
+        if decision_id:
+            matches += f" AND {_OF_DECISION}"
+        kinds = [type] if type else list(RecordType)
+        # Each part comes in order from an index, so that SQLite merges them and stops at the limit.
+        query = " UNION ALL ".join([matches] * len(tenants) * len(kinds)) + " ORDER BY log_index LIMIT ?"
+        ends = (start, decision_id) if decision_id else (start,)
+        values = [value for tenant in tenants for kind in kinds for value in (tenant, kind.value, *ends)]
+        with unavailable():
+            return await self._writer.read(
+                lambda db: [_record(row) for row in db.execute(query, (*values, limit))]
+            )
+
+    async def get_record(self, log_index: int) -> Record | None:
+        """The record in this place."""
+        return await self._find("log_index = ?", log_index)
+
+    async def decision_record(self, decision_id: str) -> Record | None:
+        """The record of this decision."""
+        return await self._find(f"{_OF_DECISION} AND type = '{RecordType.DECISION}'", decision_id)
+
+    async def head(self) -> Head:
+        """Where the log stands."""
+        with unavailable():
+            return await self._writer.read(read_head)
+
+    async def _find(self, condition: str, value: str | int) -> Record | None:
+        with unavailable():
+            row = await self._writer.read(
+                lambda db: db.execute(f"{_SELECT} {condition}", (value,)).fetchone()
+            )
+        return _record(row) if row else None
+
+
+def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[Record]:
+    """Seal and insert within the caller's transaction; a name that is in the log gives its record back."""
+    present = _find_onces(connection, [draft.once for draft in drafts])
+    head, appended, new = read_head(connection), [], []
+    for draft in drafts:
+        record = present.get(draft.once)
+        if record is None:
+            record = records.seal(draft, head)
+            head = records.head_after(record)
+            new.append(record)
+            if draft.once:
+                present[draft.once] = record
+        appended.append(record)
+    _insert(connection, new)
+    return appended
+
+
+def _insert(connection: apsw.Connection, new: Sequence[Record]) -> None:
+    start = 0
+    for size in _ROWS_AT_ONCE:
+        while len(new) - start >= size:
+            rows = new[start : start + size]
+            connection.execute(_inserting(size), [value for record in rows for value in _row(record)])
+            start += size
+
+
+@functools.cache
+def _inserting(size: int) -> str:
+    return f"INSERT INTO records ({_COLUMNS}) VALUES {', '.join([_MARKS] * size)}"
+
+
+def _find_onces(connection: apsw.Connection, onces: Sequence[str]) -> dict[str, Record]:
+    """The records that bear these names."""
+    query = f"{_SELECT} once IN (SELECT value FROM json_each(?)) AND once <> ''"
+    return {row[3]: _record(row) for row in connection.execute(query, (orjson.dumps(onces).decode(),))}
+
+
+def _problem(row: tuple[Any, ...], head: Head) -> str:
+    try:
+        return records.problem(_record(row), head)
+    except (ValueError, OverflowError):
+        return "has a type or a time that no record has"
+
+
+def _head_before(connection: apsw.Connection, start: int) -> Head:
+    if start == 0:
+        return records.EMPTY
+    row = connection.execute("SELECT chain_hash FROM records WHERE log_index = ?", (start - 1,)).fetchone()
+    return Head(size=start, chain_hash=row[0] if row else b"")
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    return (
+        record.log_index,
+        record.type.value,
+        record.tenant,
+        record.once,
+        record.decision_id,
+        to_microseconds(record.timestamp),
+        record.content,
+        record.leaf_hash,
+        record.chain_hash,
+    )
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    log_index, kind, tenant, once, decision_id, timestamp, content, leaf, chain = row
+    return Record(
+        log_index=log_index,
+        type=RecordType(kind),
+        tenant=tenant,
+        once=once,
+        decision_id=decision_id,
+        timestamp=from_microseconds(timestamp),
+        content=content,
+        leaf_hash=leaf,
+        chain_hash=chain,
+    )
+
+
+@contextlib.contextmanager
+def unavailable() -> Iterator[None]:
+    """Tells the caller that nothing is decided; what the store's own trouble is goes to the service's log."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        logger.error("decision_log_unavailable", cause=str(error))
+        raise InterlockError(
+            reason=ErrorReason.DECISION_LOG_UNAVAILABLE,
+            message="the decision log cannot be read or written, so nothing is decided",
+            retry_after=1.0,
+        ) from error

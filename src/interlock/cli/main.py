@@ -1,0 +1,23 @@
+"""The `interlock` command. Each verb is in the file of its name; a verb parses, prints, and calls compose or client."""
+
+import typer
+
+from interlock.cli import call, catalog, credentials, doctor, executions, keys, log, policy, run, token
+
+application = typer.Typer(
+    name="interlock",
+    help="A policy-as-code control plane between AI agents and the infrastructure that they act on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+for verb in (run.up, run.serve, run.gateway, call.decide, call.execute, doctor.doctor):
+    application.command()(verb)
+for group in (credentials, catalog, keys, token, log, executions, policy):
+    application.add_typer(group.application, name=group.__name__.rpartition(".")[2])
+
+
+def main() -> None:
+    """Entry point of the command."""
+    application()

@@ -1,0 +1,59 @@
+"""What a verb prints: a table for a person, or JSON for a program; never a control character of somebody's data."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Control, format (bidirectional and zero-width too), private and unassigned characters, and line separators.
+_UNSAFE = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
+
+
+def visible(value: object) -> str:
+    """The text with every character that could act on a terminal written as its code point (case 43)."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(_shown(character) for character in text)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document. ASCII only, so that no terminal acts on what somebody wrote."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, default=str) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """A table; cells are data, never markup."""
+    table = Table(*columns, title=title or None, title_justify="left", show_edge=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    Console().print(table)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Names and values, one a line."""
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        print_line(f"{name:<{width}}  {value if isinstance(value, str) else visible(value)}")
+
+
+def print_line(text: str) -> None:
+    """One line of text."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def fail(message: object) -> NoReturn:
+    """Say on stderr why it does not work, and end with status 1."""
+    for line in str(message).splitlines() or [""]:
+        sys.stderr.write(f"interlock: {visible(line)}\n")
+    raise typer.Exit(1)
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) in _UNSAFE:
+        return f"\\u{ord(character):04x}"
+    return character

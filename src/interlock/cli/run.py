@@ -1,0 +1,47 @@
+"""interlock up, serve and gateway: run the processes."""
+
+import asyncio
+import sys
+
+import uvloop
+
+from interlock.cli.options import DEFAULT_CONFIG, Config, settings_of
+from interlock.cli.output import fail, print_line
+from interlock.compose import together
+from interlock.compose.process import Addresses, Serving, configure_logging
+
+
+def serve(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the decision service, with its OPA, until SIGTERM or Ctrl-C; what was taken by then is answered."""
+    from interlock.compose.decision_plane import serve_decisions  # noqa: PLC0415 - the gateway must not load it
+    from interlock.compose.opa import locate_opa  # noqa: PLC0415
+
+    configure_logging()
+    settings = settings_of(config)
+    elsewhere = settings.service is not None and settings.service.policy.opa_url
+    opa = None if elsewhere else locate_opa()
+    uvloop.run(serve_decisions(settings, opa, _announce("decision service")))
+
+
+def gateway(config: Config = DEFAULT_CONFIG) -> None:
+    """Run an execution gateway until SIGTERM or Ctrl-C; what was begun by then is ended and on record."""
+    from interlock.compose.gateway import serve_gateway  # noqa: PLC0415 - the decision service must not load it
+
+    configure_logging()
+    uvloop.run(serve_gateway(settings_of(config), _announce("gateway")))
+
+
+def up(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the decision service and a gateway together on this machine, until Ctrl-C or until one of them ends."""
+    settings = settings_of(config)
+    if settings.service is None or settings.gateway is None:
+        fail("`up` needs `[service]` and `[gateway]` in the settings; run `serve` or `gateway` alone instead")
+    sys.exit(asyncio.run(together.run_both(config)))
+
+
+def _announce(what: str) -> Serving:
+    def announce(addresses: Addresses) -> None:
+        print_line(f"{what}: gRPC on {addresses.grpc}, HTTP on {addresses.http}")
+        sys.stdout.flush()
+
+    return announce

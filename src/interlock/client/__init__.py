@@ -1,0 +1,52 @@
+"""The Python SDK: propose a call, have it decided, and have an allowed one executed.
+
+    with Interlock(credential=credential, gateway="127.0.0.1:7420") as interlock:
+        run = interlock.run("git_log", {"repo_path": "/srv/repository"}, goal="see what changed")
+        print(run.decision.verdict, run.execution and run.execution.result)
+
+`AsyncInterlock` is the same with `async with` and `await`. A deny and an escalate are values;
+InterlockCallError means that no answer came, and says what to do next.
+"""
+
+from interlock.client.async_client import AsyncInterlock
+from interlock.client.errors import InterlockCallError, Violation
+from interlock.client.sync_client import Interlock
+from interlock.client.values import (
+    Decision,
+    Execution,
+    MemoryRead,
+    Obligation,
+    ObligationResult,
+    Outcome,
+    ProposalFields,
+    Reason,
+    Record,
+    RecordType,
+    Run,
+    Source,
+    SourceTrust,
+    ToolCall,
+    Verdict,
+)
+
+__all__ = [
+    "AsyncInterlock",
+    "Decision",
+    "Execution",
+    "Interlock",
+    "InterlockCallError",
+    "MemoryRead",
+    "Obligation",
+    "ObligationResult",
+    "Outcome",
+    "ProposalFields",
+    "Reason",
+    "Record",
+    "RecordType",
+    "Run",
+    "Source",
+    "SourceTrust",
+    "ToolCall",
+    "Verdict",
+    "Violation",
+]

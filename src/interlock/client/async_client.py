@@ -1,0 +1,205 @@
+"""The asynchronous client."""
+# ruff: noqa: ASYNC109 - a call's timeout is its deadline, which travels to the service
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from interlock.client import messages
+from interlock.client.base_client import NO_METADATA, WHOLE_SERVER, BaseClient
+from interlock.client.connection import Target
+from interlock.client.errors import InterlockCallError, from_rpc, method_of
+from interlock.client.retry import Attempts
+from interlock.client.values import Decision, Execution, ProposalFields, Record, RecordType, Run, ToolCall
+from interlock.v1.audit_service_pb2 import GetRecordRequest
+from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
+from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
+from interlock.v1.gateway_service_pb2_grpc import GatewayServiceStub
+
+if TYPE_CHECKING:
+    from interlock.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
+    from interlock.v1.decision_service_pb2_grpc import DecisionServiceAsyncStub
+    from interlock.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
+
+Asked = TypeVar("Asked", bound=Message)
+Answered = TypeVar("Answered", bound=Message)
+Value = TypeVar("Value")
+
+
+class AsyncInterlock(BaseClient[grpc.aio.Channel]):
+    """The asynchronous client of Interlock, for one event loop.
+
+    `address` is the decision service's, `gateway` the gateway's, each `host:port`. `ca_file` holds, in PEM,
+    the certificates to trust over TLS; without it nothing is encrypted, and only loopback addresses are
+    allowed. `session_id` (1 to 64 characters of [a-z0-9-]) is a new UUID unless given. `timeout` is in
+    seconds, for every call that is not given its own. Raises ValueError, and OSError for the `ca_file`.
+
+    Every call raises InterlockCallError where no answer came; what cannot be sent raises TypeError or
+    ValueError before. Where a call is made again it is on UNAVAILABLE only, and within its timeout.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connections, and with them the calls that still run."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def wait_ready(self, timeout: float | None = None) -> None:
+        """Return when the decision service, and the gateway if one was given, can do their work.
+
+        Raises InterlockCallError where they cannot within `timeout` seconds.
+        """
+        attempts = self._attempts_until_ready(timeout)
+        for to in self._targets():
+            read = partial(messages.read_health, address=to.address)
+            await self._ask(HealthStub(self._channel(to)).Check, WHOLE_SERVER, read, attempts, NO_METADATA)
+
+    async def decide(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Unpack[ProposalFields],
+    ) -> Decision:
+        """Propose one call of `tool` with `arguments`, a JSON object. A deny and an escalate are decisions too.
+
+        The same `request_id` (1 to 64 characters of [a-z0-9-], a new UUID unless given) with the same
+        proposal gives the same decision. `fields` are those of ProposalFields: `goal`,
+        `parent_decision_id`, `sources`, `memory_reads`, `state_digest`.
+        """
+        request = self._request(tool, arguments, request_id, fields)
+        read = partial(messages.read_decision, request=request)
+        return await self._ask(self._decisions.Decide, request, read, self._attempts(timeout), self._metadata)
+
+    async def decide_batch(
+        self, calls: Sequence[ToolCall], *, timeout: float | None = None, **fields: Unpack[ProposalFields]
+    ) -> list[Decision | InterlockCallError]:
+        """Propose 1 to 256 calls, each on its own: for each, in order, its decision or why there is none.
+
+        An item's error is a value, and is not tried again here; the same ToolCall may be proposed again.
+        `fields` are those of `decide`, and hold for all of the calls.
+        """
+        request = self._batch_request(calls, fields)
+        read = partial(messages.read_batch, requests=request.requests)
+        return await self._ask(
+            self._decisions.DecideBatch, request, read, self._attempts(timeout), self._metadata
+        )
+
+    async def execute(
+        self,
+        decision: Decision | str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+    ) -> Execution:
+        """Have the gateway make a call, once. `decision` is an allowed one, or its execution token as text.
+
+        Asked once and never again by itself; where InterlockCallError.may_have_run is true, the tool may have
+        run. Raises ValueError for a decision that is no allow, and where no gateway was given.
+        """
+        request = messages.execute_request(decision, tool, arguments)
+        named = decision.decision_id if isinstance(decision, Decision) else ""
+        call, read, attempt = self._executions.Execute, messages.read_execution, self._only_attempt(timeout)
+        return await self._ask(call, request, read, attempt, NO_METADATA, decision_id=named)
+
+    async def run(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Unpack[ProposalFields],
+    ) -> Run:
+        """Decide, then execute where the decision is an allow. `timeout` holds for each of the two.
+
+        The parameters are those of `decide`; raises as `decide` and `execute` do.
+        """
+        self._gateway_target()
+        decision = await self.decide(tool, arguments, request_id=request_id, timeout=timeout, **fields)
+        if not decision.allowed:
+            return Run(decision=decision, execution=None)
+        execution = await self.execute(decision, tool, arguments, timeout=timeout)
+        return Run(decision=decision, execution=execution)
+
+    async def records(
+        self,
+        type: RecordType | None = None,
+        *,
+        decision_id: str = "",
+        page_size: int = 100,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Record]:
+        """The records that this auditor may see, oldest first, asked for in pages of at most 1,000.
+
+        Only those of this `type` and of this decision, where given. `timeout` holds for each page.
+        """
+        request, more = messages.list_records_request(type, decision_id, page_size), True
+        while more:
+            attempts = self._attempts(timeout)
+            page, following = await self._ask(
+                self._audit.ListRecords, request, messages.read_page, attempts, self._metadata
+            )
+            for each in page:
+                yield each
+            request, more = messages.following(request, following), bool(following)
+
+    async def record(self, log_index: int, *, timeout: float | None = None) -> Record:
+        """The record at this place of the decision log, from 0."""
+        request, attempts = GetRecordRequest(log_index=log_index), self._attempts(timeout)
+        return await self._ask(self._audit.GetRecord, request, messages.read_record, attempts, self._metadata)
+
+    async def _ask(
+        self,
+        call: "grpc.aio.UnaryUnaryMultiCallable[Asked, Answered]",
+        request: Asked,
+        read: Callable[[Answered], Value],
+        attempts: Attempts,
+        metadata: tuple[tuple[str, str], ...],
+        decision_id: str = "",
+    ) -> Value:
+        while True:
+            try:
+                answer = read(await call(request, timeout=attempts.remaining(), metadata=metadata))
+            except grpc.RpcError as error:
+                failure = from_rpc(error, method=method_of(request))
+            except InterlockCallError as error:
+                failure = error
+            else:
+                attempts.succeeded()
+                return answer
+            seconds = attempts.wait_after(failure)
+            if seconds is None:
+                failure.decision_id = decision_id
+                raise failure
+            await asyncio.sleep(seconds)
+
+    def _open(self, to: Target) -> grpc.aio.Channel:
+        if to.credentials is None:
+            return grpc.aio.insecure_channel(to.address, to.options)
+        return grpc.aio.secure_channel(to.address, to.credentials, to.options)
+
+    @cached_property
+    def _decisions(self) -> "DecisionServiceAsyncStub":
+        return DecisionServiceStub(self._channel(self._service))
+
+    @cached_property
+    def _audit(self) -> "AuditServiceAsyncStub":
+        return AuditServiceStub(self._channel(self._service))
+
+    @cached_property
+    def _executions(self) -> "GatewayServiceAsyncStub":
+        return GatewayServiceStub(self._channel(self._gateway_target()))

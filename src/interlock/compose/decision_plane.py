@@ -1,0 +1,205 @@
+"""Composition root of the decision service: the only place that knows which adapters it runs on."""
+
+import asyncio
+import contextlib
+import functools
+import platform
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import structlog
+
+from interlock.adapters import catalog_files
+from interlock.adapters.clock import RandomIdentifiers, SystemClock
+from interlock.adapters.credentials_sqlite import SqliteCredentials
+from interlock.adapters.keyed_digest import KeyedDigest
+from interlock.adapters.metrics import PrometheusMeter
+from interlock.adapters.policy_pin_sqlite import activate_policy
+from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_key
+from interlock.adapters.sqlite import SingleWriter, process_lock
+from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
+from interlock.compose.grpc_server import build_server
+from interlock.compose.policy import RunningPolicy, run_policy
+from interlock.compose.process import Addresses, Serving, background, http_server, until_told_to_end
+from interlock.compose.settings import ServiceSettings, Settings, SettingsError
+from interlock.core.conclusion import Terms
+from interlock.core.decision import Decision
+from interlock.core.normalize import normalize
+from interlock.core.proposal import Proposal
+from interlock.flows.authenticate import authenticate
+from interlock.flows.coalesce import Bounds, Coalescer
+from interlock.flows.decide import Decider, decide
+from interlock.flows.report_outcome import report_outcome
+from interlock.rpc.audit_servicer import AuditServicer
+from interlock.rpc.decision_servicer import DecisionServicer
+from interlock.rpc.endpoint import Deadlines, service_handler
+from interlock.rpc.health import Health
+from interlock.rpc.http_endpoints import http_application
+
+logger = structlog.get_logger()
+
+STORE_FILE = "interlock.db"
+KEYS_FOLDER = "keys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The decision service's store, open for writing by this process alone."""
+
+    writer: SingleWriter
+    log: SqliteDecisionLog
+    credentials: SqliteCredentials
+
+
+async def serve_decisions(settings: Settings, opa: Path | None, announce: Serving) -> None:
+    """Run the decision service until SIGTERM or SIGINT; what was taken by then is answered.
+
+    Raises SettingsError, and the errors of what it opens, before it listens: StoreUnusable, SigningKeyError,
+    CatalogError, PolicyBundleError, SidecarError, ServerError.
+    """
+    service = settings.service
+    if service is None:
+        raise SettingsError("there is no `[service]`, so there is no decision service to run")
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(_open_store(service))
+        policy = await stack.enter_async_context(run_policy(service, opa))
+        await _activate(store, policy, settings)
+        await _serve(settings.environment, service, store, policy, announce, stack)
+
+
+async def _serve(
+    environment: str,
+    service: ServiceSettings,
+    store: Store,
+    policy: RunningPolicy,
+    announce: Serving,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    clock, meter = SystemClock(), PrometheusMeter()
+    signer = open_or_create(service.data_dir / KEYS_FOLDER, clock.now)
+    coalescer = _coalescer(environment, service, store, policy, signer, clock)
+    handlers = _handlers(service, store, coalescer, clock, meter)
+    health = Health(
+        [name for name, _ in handlers], {"decision_log": store.log.writable, "policy": policy.engine.ready}
+    )
+    server, grpc_address = build_server(
+        address=service.listen, tls=service.tls, handlers=handlers, health=health
+    )
+    application = http_application(health=health, metrics=meter.expose, jwks=signer.jwks)
+    http_address = await stack.enter_async_context(http_server(application, service.http_listen, service.tls))
+    await health.ask()
+    await stack.enter_async_context(background(health.watch()))
+    await server.start()
+    if service.tls is None:
+        logger.warning("no_tls", listen=grpc_address, says="without TLS only this machine is served")
+    logger.info("serving", grpc=grpc_address, http=http_address, policy_revision=policy.revision)
+    announce(Addresses(grpc=grpc_address, http=http_address))
+    await until_told_to_end()
+    await _drain(server, health, coalescer, service.drain_seconds)
+
+
+async def _drain(
+    server: grpc.aio.Server, health: Health, coalescer: Coalescer[Proposal, Decision], limit_seconds: float
+) -> None:
+    """Take no more, and answer what was taken."""
+    logger.info("draining")
+    await health.stop_serving()
+    await server.stop(limit_seconds)
+    await coalescer.drain()
+    logger.info("ended")
+
+
+@contextlib.asynccontextmanager
+async def _open_store(service: ServiceSettings) -> AsyncIterator[Store]:
+    """The store with the right to write it; another process that wants it is told so."""
+    service.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = service.data_dir / STORE_FILE
+    lock = process_lock(path)
+    try:
+        connection = await asyncio.to_thread(open_store, path)
+        writer = SingleWriter(connection, limit_seconds=service.log_limit_seconds, name="decision-log")
+        try:
+            yield Store(writer=writer, log=SqliteDecisionLog(writer), credentials=SqliteCredentials(writer))
+        finally:
+            await writer.close()
+    finally:
+        lock.release()
+
+
+async def _activate(store: Store, policy: RunningPolicy, settings: Settings) -> None:
+    await activate_policy(
+        store.writer,
+        revision=policy.revision,
+        sequence=policy.sequence,
+        labels=_labels(settings.environment),
+        now=SystemClock().now(),
+    )
+
+
+def _coalescer(
+    environment: str,
+    service: ServiceSettings,
+    store: Store,
+    policy: RunningPolicy,
+    signer: TokenSigner,
+    clock: SystemClock,
+) -> Coalescer[Proposal, Decision]:
+    terms = Terms(
+        issuer=service.issuer,
+        environment=environment,
+        token_life=timedelta(seconds=service.token_life_seconds),
+        labels=_labels(environment),
+    )
+    decider = Decider(
+        log=store.log,
+        engine=policy.engine,
+        signer=signer,
+        clock=clock,
+        identifiers=RandomIdentifiers(),
+        terms=terms,
+    )
+    bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
+    return Coalescer(lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds)
+
+
+def _handlers(
+    service: ServiceSettings,
+    store: Store,
+    coalescer: Coalescer[Proposal, Decision],
+    clock: SystemClock,
+    meter: PrometheusMeter,
+) -> list[tuple[str, grpc.GenericRpcHandler]]:
+    secret = secret_key(service.data_dir / KEYS_FOLDER, "digests")
+    catalog = catalog_files.load_catalog(service.catalog)
+    decisions = DecisionServicer(
+        normalize=functools.partial(
+            normalize, catalog=catalog, conceal=KeyedDigest(secret, "concealed-arguments")
+        ),
+        coalescer=coalescer,
+        report=functools.partial(report_outcome, reader=store.log, log=store.log, clock=clock),
+        meter=meter,
+    )
+    audit = AuditServicer(reader=store.log, seal=KeyedDigest(secret, "page-tokens"))
+    handle = functools.partial(
+        service_handler,
+        meter=meter,
+        deadlines=Deadlines(
+            default=service.default_deadline_seconds, longest=service.longest_deadline_seconds
+        ),
+        authenticate=functools.partial(authenticate, credentials=store.credentials),
+    )
+    return [handle(decisions), handle(audit)]
+
+
+def _labels(environment: str) -> dict[str, str]:
+    """What a record says of the service that made it."""
+    return {
+        "service": "interlock",
+        "version": version("interlock"),
+        "host": platform.node(),
+        "env": environment,
+    }

@@ -1,0 +1,28 @@
+"""The keys that sign execution tokens, for a person to list and rotate."""
+
+from pathlib import Path
+
+from interlock.adapters.clock import SystemClock
+from interlock.adapters.signing_key import LEAD_SECONDS, KeyInfo, open_or_create
+from interlock.adapters.signing_key import list_keys as list_keys_of
+from interlock.adapters.signing_key import rotate as rotate_folder
+from interlock.compose.decision_plane import KEYS_FOLDER
+from interlock.compose.settings import Settings, SettingsError
+
+
+def list_keys(settings: Settings) -> list[KeyInfo]:
+    """Every key that there ever was. Raises SigningKeyError."""
+    return list_keys_of(_folder(settings), SystemClock().now())
+
+
+def rotate_keys(settings: Settings, *, at_once: bool) -> KeyInfo:
+    """Make the next key. `at_once` is for a key that is no longer trusted: gateways learn of the new one late."""
+    clock = SystemClock()
+    open_or_create(_folder(settings), clock.now)
+    return rotate_folder(_folder(settings), clock.now(), 0 if at_once else LEAD_SECONDS)
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.service is None:
+        raise SettingsError("there is no `[service]`, so there are no keys")
+    return settings.service.data_dir / KEYS_FOLDER

@@ -1,0 +1,91 @@
+"""What both processes do alike: log as JSON, serve HTTP, and end in good order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from interlock.compose.grpc_server import ServerError
+from interlock.compose.settings import Tls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a process listens, with the ports that it really has."""
+
+    grpc: str
+    http: str
+
+
+Serving = Callable[[Addresses], None]
+
+
+def configure_logging() -> None:
+    """JSON lines on stderr. Tracebacks come without local variables, which could hold arguments (case 63)."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+async def until_told_to_end() -> None:
+    """Return at SIGTERM or SIGINT."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await ended.wait()
+
+
+@contextlib.asynccontextmanager
+async def background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run a coroutine until the end of the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def http_server(application: web.Application, address: str, tls: Tls | None) -> AsyncIterator[str]:
+    """Serve HTTP until the end of the block; the address with its real port. Raises ServerError."""
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    host, _, port = address.rpartition(":")
+    site = web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=_ssl_context(tls), shutdown_timeout=2)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ServerError(f"`{address}` cannot be listened on: {error.strerror}") from error
+    try:
+        yield f"{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def _ssl_context(tls: Tls | None) -> ssl.SSLContext | None:
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ServerError(f"`{tls.certificate}` and `{tls.private_key}` cannot be used: {error}") from error
+    return context

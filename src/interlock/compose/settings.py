@@ -1,0 +1,247 @@
+"""Settings: one TOML file and the environment; an unknown key is refused, and so is an unsafe combination.
+
+The environment overrides the file: `INTERLOCK_SERVICE__LISTEN` is `listen` of `[service]`.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "INTERLOCK_"
+DEVELOPMENT = "dev"
+# Read elsewhere: the OPA to use, the file of settings, and what the command line's client needs.
+_NOT_SETTINGS = {"OPA", "CONFIG", "CREDENTIAL", "ADDRESS", "GATEWAY_ADDRESS"}
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
+Seconds = Annotated[float, Field(gt=0, le=600)]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message names each setting and what to do."""
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tls(_Closed):
+    """PEM files of the server's certificate chain and its private key."""
+
+    certificate: Path
+    private_key: Path
+
+
+class PolicySettings(_Closed):
+    """What decides: policies built from `directory` at start, or a signed `bundle`; run by our own OPA or another.
+
+    `opa_url` names an OPA that runs elsewhere and must serve exactly `revision`; `opa_token_file` holds the
+    bearer token that it wants.
+    """
+
+    directory: Path | None = None
+    bundle: Path | None = None
+    verification_key: Path | None = None
+    opa_url: str = ""
+    opa_token_file: Path | None = None
+    revision: str = ""
+    evaluation_limit_seconds: Seconds = 1.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(map(bool, (self.directory, self.bundle, self.opa_url))) != 1:
+            raise ValueError("set exactly one of `directory`, `bundle` and `opa_url`")
+        if self.bundle and not self.verification_key:
+            raise ValueError("`bundle` needs `verification_key`, the public key that it is signed with")
+        if self.opa_url and not self.revision:
+            raise ValueError("`opa_url` needs `revision`, the one that it must serve")
+        return self
+
+
+class ServiceSettings(_Closed):
+    """The decision service. Sizes are counts of proposals; times are in seconds."""
+
+    listen: Address = "127.0.0.1:7410"
+    http_listen: Address = "127.0.0.1:7411"
+    tls: Tls | None = None
+    data_dir: Path = Path(".interlock/service")
+    issuer: Annotated[str, Field(min_length=1, max_length=256)] = "interlock"
+    catalog: Annotated[tuple[Path, ...], Field(min_length=1)]
+    policy: PolicySettings
+    token_life_seconds: Annotated[int, Field(ge=1, le=60)] = 30
+    default_deadline_seconds: Seconds = 5.0
+    longest_deadline_seconds: Seconds = 30.0
+    log_limit_seconds: Seconds = 2.0
+    drain_seconds: Seconds = 10.0
+    batch: Annotated[int, Field(ge=1, le=1024)] = 128
+    batches_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
+    waiting: Annotated[int, Field(ge=1, le=1_000_000)] = 8_192
+
+
+class McpServerSettings(_Closed):
+    """An MCP server that the gateway runs: its command line, and the only environment that it gets."""
+
+    command: Annotated[str, Field(min_length=1)]
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    cwd: Path | None = None
+
+
+class GatewaySettings(_Closed):
+    """An execution gateway. `name` is the audience of its tokens, and `credential_file` holds its credential.
+
+    The decision service's public keys come from `jwks_url` or `jwks_file`.
+    """
+
+    name: Identifier
+    tenant: Identifier
+    listen: Address = "127.0.0.1:7420"
+    http_listen: Address = "127.0.0.1:7421"
+    tls: Tls | None = None
+    data_dir: Path = Path(".interlock/gateway")
+    issuer: Annotated[str, Field(min_length=1, max_length=256)] = "interlock"
+    decision_service: Address = "127.0.0.1:7410"
+    decision_service_ca: Path | None = None
+    credential_file: Path
+    jwks_url: str = ""
+    jwks_file: Path | None = None
+    catalog: Annotated[tuple[Path, ...], Field(min_length=1)]
+    servers: dict[Identifier, McpServerSettings]
+    leeway_seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+    ledger_limit_seconds: Seconds = 2.0
+    longest_execution_seconds: Seconds = 300.0
+    drain_seconds: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        if bool(self.jwks_url) == bool(self.jwks_file):
+            raise ValueError("set exactly one of `jwks_url` and `jwks_file`")
+        return self
+
+
+class Settings(BaseSettings):
+    """The whole file. `environment` is stamped on every token, and a gateway takes only its own."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+    file: ClassVar[Path | None] = None
+
+    environment: Identifier
+    service: ServiceSettings | None = None
+    gateway: GatewaySettings | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then the file; nothing else."""
+        return (env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.file))
+
+    @model_validator(mode="after")
+    def _safe_addresses(self) -> Self:
+        for name, part in (("service", self.service), ("gateway", self.gateway)):
+            for key in ("listen", "http_listen") if part else ():
+                self._check_address(
+                    f"{name}.{key}", getattr(part, key), has_tls=part is not None and part.tls is not None
+                )
+        return self
+
+    def _check_address(self, name: str, address: str, *, has_tls: bool) -> None:
+        if is_loopback(address):
+            return
+        if not has_tls:
+            raise ValueError(
+                f"`{name}` is `{address}`: without `tls`, only a loopback address such as 127.0.0.1 is allowed"
+            )
+        if self.environment == DEVELOPMENT:
+            raise ValueError(
+                f"`{name}` is `{address}`: the environment `{DEVELOPMENT}` only listens on loopback addresses"
+            )
+
+
+def load_settings(file: Path | None) -> Settings:
+    """Read the settings; relative paths in the file are relative to it. Raises SettingsError."""
+    if file is not None and not file.is_file():
+        raise SettingsError(f"there is no file `{file}`; docs/settings.md shows one")
+    _refuse_unknown(os.environ)
+    reader = type("SettingsOfFile", (Settings,), {"file": file, "__annotations__": {}})
+    try:
+        settings = reader()
+    except (ValidationError, ValueError) as error:
+        raise SettingsError(_explain(error, file)) from error
+    return _anchored(settings, file.parent if file else Path())
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` can only be reached from this machine."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    for variable in environ:
+        if variable.upper().startswith(PREFIX):
+            name = variable.upper().removeprefix(PREFIX).partition("__")[0]
+            if name not in _NOT_SETTINGS and name.lower() not in Settings.model_fields:
+                raise SettingsError(
+                    f"the environment variable `{variable}` is no setting; see docs/settings.md"
+                )
+
+
+def _explain(error: Exception, file: Path | None) -> str:
+    where = f"`{file}`" if file else "the environment"
+    if not isinstance(error, ValidationError):
+        return f"{where} cannot be read: {error}"
+    lines = [f"settings of {where} cannot be used:"]
+    for problem in error.errors(include_input=False, include_url=False):
+        name = ".".join(map(str, problem["loc"])) or "settings"
+        lines.append(f"  `{name}`: {problem['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """The settings with every relative path taken from the file's folder, not from where the command runs."""
+    return settings.model_copy(
+        update={"service": _anchor(settings.service, folder), "gateway": _anchor(settings.gateway, folder)}
+    )
+
+
+def _anchor(value: Any, folder: Path) -> Any:
+    match value:
+        case Path():
+            return (folder / value).resolve()
+        case BaseModel():
+            return value.model_copy(
+                update={name: _anchor(getattr(value, name), folder) for name in type(value).model_fields}
+            )
+        case tuple():
+            return tuple(_anchor(item, folder) for item in value)
+        case dict():
+            return {name: _anchor(item, folder) for name, item in value.items()}
+        case _:
+            return value

@@ -1,0 +1,32 @@
+"""The errors whose text tells a person what is wrong and what to do; any other is a defect."""
+
+from interlock.adapters.opa_binary import OpaError
+from interlock.adapters.opa_sidecar import SidecarError
+from interlock.adapters.policy_bundle import PolicyBundleError
+from interlock.adapters.policy_pin_sqlite import PolicyRollback
+from interlock.adapters.policy_signing_key import PolicySigningKeyError
+from interlock.adapters.signing_key import SigningKeyError
+from interlock.adapters.sqlite import StoreUnavailable, StoreUnusable
+from interlock.adapters.verifying_keys import KeySetError
+from interlock.compose.credentials import CredentialError
+from interlock.compose.grpc_server import ServerError
+from interlock.compose.settings import SettingsError
+from interlock.core.catalog import CatalogError
+from interlock.core.errors import InterlockError
+
+USER_ERRORS = (
+    CatalogError,
+    CredentialError,
+    InterlockError,
+    KeySetError,
+    OpaError,
+    PolicyBundleError,
+    PolicyRollback,
+    PolicySigningKeyError,
+    ServerError,
+    SettingsError,
+    SidecarError,
+    SigningKeyError,
+    StoreUnavailable,
+    StoreUnusable,
+)

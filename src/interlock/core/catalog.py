@@ -1,0 +1,207 @@
+"""The catalog: the tools that exist. A tool is pinned by the digest of its entry."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from interlock.core import json_pointer
+from interlock.core.canonical import UnencodableError, canonicalize, digest_of
+
+MAX_VIOLATIONS = 16
+"""How many schema violations of one call are told; a model repairs the first few and asks again."""
+
+MAX_ENTRY_BYTES = 65_536
+"""Of a tool's entry in canonical form, its schema included."""
+
+ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+
+
+class CatalogError(ValueError):
+    """A catalog that cannot be used; the message names the tool and what to change."""
+
+
+class Effect(StrEnum):
+    """What a call may do to the world."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    SEND = "send"
+    PAY = "pay"
+    EXECUTE = "execute"
+
+
+class ToolEntry(BaseModel):
+    """A tool as the catalog file states it. `arguments` is a JSON Schema (draft 2020-12 unless it says).
+
+    `sensitive` holds JSON Pointers (`*` for every element) of arguments that must never reach a policy, a
+    record or a log in clear. `cost` is in millionths of the catalog's currency, per call.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: ToolName
+    description: Annotated[str, Field(max_length=16_384)] = ""
+    arguments: dict[str, JsonValue]
+    effects: Annotated[tuple[Annotated[Effect, Field(strict=False)], ...], Field(min_length=1, strict=False)]
+    labels: dict[str, str] = Field(default_factory=dict)
+    sensitive: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^/.+$")], ...], Field(strict=False)
+    ] = ()
+    cost: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+
+
+class CatalogFile(BaseModel):
+    """One catalog file: tools of one MCP server behind one gateway."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    gateway: Identifier
+    server: Identifier
+    tools: Annotated[tuple[ToolEntry, ...], Field(strict=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One way in which arguments fail a tool's schema. `path` is a JSON Pointer, `rule` a schema keyword."""
+
+    path: str
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool of the catalog, with its schema compiled. `digest` covers everything that its entry states."""
+
+    entry: ToolEntry
+    gateway: str
+    server: str
+    digest: str
+    validator: jsonschema_rs.Validator
+
+    @property
+    def name(self) -> str:
+        """The tool's name, unique in the catalog."""
+        return self.entry.name
+
+    def violations(self, arguments: Mapping[str, Any]) -> list[Violation]:
+        """The ways in which `arguments` fail the schema, at most MAX_VIOLATIONS; empty when they do not.
+
+        They tell the rule and what was expected, never the value that was got: they go on record. Of what is
+        inside a sensitive argument they do not even tell the place.
+        """
+        if self.validator.is_valid(arguments):
+            return []
+        errors = sorted(self.validator.iter_errors(arguments), key=_place)
+        return [_violation(error, self.entry.sensitive) for error in errors[:MAX_VIOLATIONS]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """The tools that exist, by name."""
+
+    tools: Mapping[str, Tool]
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of this exact name."""
+        return self.tools.get(name)
+
+
+def build_catalog(files: Iterable[CatalogFile]) -> Catalog:
+    """Compile catalog files into one catalog.
+
+    Raises CatalogError: a schema that is no JSON Schema, refers outside itself or is too large, a sensitive
+    pointer of bad syntax, or two names that differ at most in case (case 55).
+    """
+    tools: dict[str, Tool] = {}
+    seen: dict[str, str] = {}
+    for file in files:
+        for entry in file.tools:
+            if other := seen.get(entry.name.casefold()):
+                raise CatalogError(
+                    f"tools `{other}` and `{entry.name}` have the same name; rename one of them"
+                )
+            seen[entry.name.casefold()] = entry.name
+            tools[entry.name] = _compile(file, entry)
+    return Catalog(tools=MappingProxyType(tools))
+
+
+def _compile(file: CatalogFile, entry: ToolEntry) -> Tool:
+    stated = entry.model_dump(mode="json") | {"gateway": file.gateway, "server": file.server}
+    _check_sensitive(entry)
+    _check_size(entry)
+    return Tool(
+        entry=entry,
+        gateway=file.gateway,
+        server=file.server,
+        digest=digest_of(stated),
+        validator=_validator(entry),
+    )
+
+
+def _check_sensitive(entry: ToolEntry) -> None:
+    for pointer in entry.sensitive:
+        try:
+            json_pointer.to_path(pointer)
+        except ValueError as error:
+            raise CatalogError(f"tool `{entry.name}`: sensitive `{pointer}` is {error}") from error
+
+
+def _check_size(entry: ToolEntry) -> None:
+    try:
+        size = len(canonicalize(entry.model_dump(mode="json")))
+    except UnencodableError as error:
+        raise CatalogError(f"tool `{entry.name}`: entry cannot be used: {error}") from error
+    if size > MAX_ENTRY_BYTES:
+        raise CatalogError(f"tool `{entry.name}`: entry has {size} bytes, expected at most {MAX_ENTRY_BYTES}")
+
+
+def _validator(entry: ToolEntry) -> jsonschema_rs.Validator:
+    """A validator that stays in the schema: no remote or file `$ref` (case 45b), no backtracking (case 14)."""
+    try:
+        return jsonschema_rs.validator_for(
+            entry.arguments,
+            offline=True,
+            pattern_options=jsonschema_rs.RegexOptions(),
+            mask="the value",
+        )
+    except jsonschema_rs.ValidationError as error:
+        where = json_pointer.from_path(error.instance_path)
+        raise CatalogError(
+            f"tool `{entry.name}`: schema cannot be used at `{where}`: {error.message}"
+        ) from error
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        raise CatalogError(f"tool `{entry.name}`: schema cannot be used: {error}") from error
+
+
+def _place(error: jsonschema_rs.ValidationError) -> list[str]:
+    return [str(token) for token in error.instance_path]
+
+
+def _violation(error: jsonschema_rs.ValidationError, sensitive: Iterable[str]) -> Violation:
+    path, rule = _place(error), _rule(error)
+    for pattern in map(json_pointer.to_path, sensitive):
+        if _is_within(path, pattern):
+            place = json_pointer.from_path(path[: len(pattern)])
+            return Violation(path=place, rule=rule, message=f"a sensitive value breaks `{rule}`")
+    return Violation(path=json_pointer.from_path(path), rule=rule, message=error.message[:512])
+
+
+def _rule(error: jsonschema_rs.ValidationError) -> str:
+    """The keyword that is broken. The schema `false` has none, and stands under a property's name."""
+    if error.kind.name == "falseSchema":
+        return "false"
+    return str(error.schema_path[-1])
+
+
+def _is_within(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    return len(path) >= len(pattern) and all(
+        wanted in ("*", token) for wanted, token in zip(pattern, path, strict=False)
+    )

@@ -1,0 +1,239 @@
+"""From a policy's answer to what goes on record, and from the record to what is granted.
+
+A grant is always made from what the record holds, so that a decision that is asked for again, after a crash
+or a lost reply, gives the same decision and the same token (invariant 9).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from interlock.core import token
+from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
+from interlock.core.errors import InterlockError
+from interlock.core.policy_input import PolicyInput, ViolationInput
+from interlock.core.proposal import Proposal
+from interlock.core.record import Draft, RecordType, rfc3339
+
+ENTRY_POINT = "interlock/decision/result"
+BUNDLE = "interlock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What this service stands for: who issues, for which environment, how long a token lives (seconds)."""
+
+    issuer: str
+    environment: str
+    token_life: timedelta
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concluded:
+    """What the record of a decision holds that a grant is made from."""
+
+    tenant: str
+    agent: str
+    session_id: str
+    request_id: str
+    payload_digest: str
+    decision_id: str
+    tool: str
+    arguments_digest: str
+    answer: PolicyAnswer
+    policy_revision: str
+    token: Mapping[str, Any] | None
+
+
+def policy_input(proposal: Proposal, now: datetime) -> PolicyInput:
+    """The document that the policy sees of a proposal; total, and with sensitive arguments concealed."""
+    caller, tool, context = proposal.caller, proposal.tool, proposal.context
+    return {
+        "subject": {"tenant": caller.tenant, "agent": caller.name, "user": "", "roles": list(caller.roles)},
+        "tool": {
+            "name": proposal.tool_name,
+            "known": tool is not None,
+            "digest": tool.digest if tool else "",
+            "gateway": tool.gateway if tool else "",
+            "effects": [effect.value for effect in tool.entry.effects] if tool else [],
+            "labels": dict(tool.entry.labels) if tool else {},
+            "cost": tool.entry.cost if tool else 0,
+        },
+        "arguments": dict(proposal.disclosed_arguments),
+        "arguments_digest": proposal.arguments_digest,
+        "facts": {"violations": _violations(proposal)},
+        "context": {
+            "session_id": proposal.session_id,
+            "parent_decision_id": proposal.parent_decision_id,
+            "goal": proposal.goal,
+            "sources": [
+                {"kind": source.kind, "reference": source.reference, "trust": source.trust.value}
+                for source in context.sources
+            ],
+            "memory_reads": [
+                {"key": read.key, "version": read.version, "digest": read.digest}
+                for read in context.memory_reads
+            ],
+            "state_digest": context.state_digest,
+        },
+        "approval": None,
+        "time": {"now": rfc3339(now), "unix": int(now.timestamp())},
+    }
+
+
+def _violations(proposal: Proposal) -> list[ViolationInput]:
+    if proposal.tool is None:
+        return [
+            {"code": "unknown_tool", "path": "", "rule": "catalog", "message": "the catalog has no such tool"}
+        ]
+    return [
+        {"code": "schema", "path": violation.path, "rule": violation.rule, "message": violation.message}
+        for violation in proposal.violations
+    ]
+
+
+def once(proposal: Proposal) -> str:
+    """The name under which a decision stands in the log only once (invariant 9)."""
+    return f"decision/{proposal.caller.tenant}/{proposal.caller.name}/{proposal.request_id}"
+
+
+def conclude(
+    proposal: Proposal,
+    document: PolicyInput,
+    evaluated: Evaluated,
+    *,
+    decision_id: str,
+    token_id: str,
+    kid: str,
+    terms: Terms,
+    now: datetime,
+) -> Draft:
+    """The record of a decision, with the terms of the token that it grants."""
+    answer = evaluated.answer.model_dump(mode="json")
+    allowed = evaluated.answer.allows
+    return Draft(
+        type=RecordType.DECISION,
+        tenant=proposal.caller.tenant,
+        once=once(proposal),
+        decision_id=decision_id,
+        timestamp=now,
+        fields={
+            **_attempt(proposal, document, terms),
+            "bundles": {BUNDLE: {"revision": evaluated.revision}},
+            "result": answer,
+            "token": _token_terms(proposal, token_id, kid, terms, now) if allowed else None,
+        },
+    )
+
+
+def fail(
+    proposal: Proposal, document: PolicyInput, error: InterlockError, *, terms: Terms, now: datetime
+) -> Draft:
+    """The record of an attempt that ended in an error; it leaves the request_id free to be used again."""
+    return Draft(
+        type=RecordType.FAILURE,
+        tenant=proposal.caller.tenant,
+        once="",
+        decision_id="",
+        timestamp=now,
+        fields={
+            **_attempt(proposal, document, terms),
+            "error": {"code": error.reason.value, "message": error.message},
+        },
+    )
+
+
+def recall(fields: Mapping[str, Any]) -> Concluded:
+    """What a decision's record holds."""
+    return Concluded(
+        tenant=fields["tenant"],
+        agent=fields["agent"],
+        session_id=fields["input"]["context"]["session_id"],
+        request_id=fields["request_id"],
+        payload_digest=fields["payload_digest"],
+        decision_id=fields["decision_id"],
+        tool=fields["input"]["tool"]["name"],
+        arguments_digest=fields["input"]["arguments_digest"],
+        answer=PolicyAnswer.model_validate(fields["result"]),
+        policy_revision=fields["bundles"][BUNDLE]["revision"],
+        token=fields["token"],
+    )
+
+
+def claims(concluded: Concluded, log_index: int) -> token.Claims | None:
+    """The claims of the token that a decision grants; None unless it is an allow."""
+    terms = concluded.token
+    if not concluded.answer.allows or terms is None:
+        return None
+    return token.Claims(
+        iss=terms["iss"],
+        aud=terms["aud"],
+        sub=concluded.agent,
+        act=token.Actor(sub=concluded.agent),
+        tenant=concluded.tenant,
+        iat=terms["iat"],
+        nbf=terms["nbf"],
+        exp=terms["exp"],
+        jti=terms["jti"],
+        txn=concluded.session_id,
+        decision_id=concluded.decision_id,
+        log_index=log_index,
+        policy_rev=concluded.policy_revision,
+        tool=concluded.tool,
+        catalog_digest=terms["catalog_digest"],
+        args_digest=concluded.arguments_digest,
+        obligations=concluded.answer.obligations,
+        env=terms["env"],
+    )
+
+
+def decision(concluded: Concluded, log_index: int, execution_token: str) -> Decision:
+    """The decision as it is told to the caller."""
+    return Decision(
+        decision_id=concluded.decision_id,
+        request_id=concluded.request_id,
+        verdict=Verdict(concluded.answer.verdict),
+        reasons=concluded.answer.reasons,
+        obligations=concluded.answer.obligations,
+        policy_revision=concluded.policy_revision,
+        arguments_digest=concluded.arguments_digest,
+        log_index=log_index,
+        execution_token=execution_token,
+        token_expire_time=datetime.fromtimestamp(concluded.token["exp"], UTC) if concluded.token else None,
+    )
+
+
+def _attempt(proposal: Proposal, document: PolicyInput, terms: Terms) -> dict[str, Any]:
+    """Fields that a decision and a failed attempt share."""
+    tool = proposal.tool
+    return {
+        "labels": dict(terms.labels),
+        "path": ENTRY_POINT,
+        "input": document,
+        "erased": [f"/input/arguments{pointer}" for pointer in tool.entry.sensitive] if tool else [],
+        "requested_by": f"{proposal.caller.kind}/{proposal.caller.name}",
+        "agent": proposal.caller.name,
+        "credential_id": proposal.caller.credential_id,
+        "request_id": proposal.request_id,
+        "payload_digest": proposal.payload_digest,
+    }
+
+
+def _token_terms(proposal: Proposal, token_id: str, kid: str, terms: Terms, now: datetime) -> dict[str, Any]:
+    """What a token will say beyond the rest of the record. An allow of an unknown tool has no gateway."""
+    if proposal.tool is None:
+        raise ValueError("an unknown tool cannot be granted")
+    begin = int(now.timestamp())
+    return {
+        "jti": token_id,
+        "kid": kid,
+        "iss": terms.issuer,
+        "aud": proposal.tool.gateway,
+        "iat": begin,
+        "nbf": begin,
+        "exp": begin + int(terms.token_life.total_seconds()),
+        "catalog_digest": proposal.tool.digest,
+        "env": terms.environment,
+    }

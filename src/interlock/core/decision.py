@@ -1,0 +1,115 @@
+"""What the policy answered, and the decision that the service made of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, JsonValue, model_validator
+
+from interlock.core.canonical import canonicalize
+
+
+class Verdict(StrEnum):
+    """The three answers. Whatever is none of them is an error, and yields no token."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ESCALATE = "escalate"
+
+
+ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", max_length=128)]
+
+
+def _recordable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """What has no canonical form, such as an integer beyond 2^53-1, could not go on record."""
+    canonicalize(value)
+    return value
+
+
+class _Strict(BaseModel):
+    """What crosses the boundary from the policy engine: exact types, no unknown key."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Reason(_Strict):
+    """Why: a stable code `topic.name`, a text for a person, data for a program, and where it applies."""
+
+    code: ReasonCode
+    message: Annotated[str, Field(min_length=1, max_length=1024)]
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_recordable)] = Field(default_factory=dict)
+    path: Annotated[str, Field(pattern=r"^(/.*)?$", max_length=1024)] = ""
+
+
+class Obligation(BaseModel):
+    """What the gateway must do with an allowed call. A gateway that does not know `type` refuses.
+
+    Keys beside `type` are the obligation's parameters, such as `seconds` of a `timeout`.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
+
+    type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+    @model_validator(mode="after")
+    def _is_recordable(self) -> "Obligation":
+        _recordable(self.__pydantic_extra__)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """The obligation as the JSON object that the policy gave."""
+        return self.model_dump(mode="json")
+
+
+class PolicyAnswer(_Strict):
+    """`data.interlock.decision.result`, checked against its contract. Exactly these four keys.
+
+    An allow must say why (an empty set of reasons never means yes). No kind of reservation is defined
+    yet, so an answer that asks for one is out of contract and yields no token.
+    """
+
+    verdict: Literal["allow", "deny", "escalate"]
+    # The first that is broken is enough: telling of half a million of them would hold up everybody else.
+    reasons: Annotated[tuple[Reason, ...], FailFast()] = Field(strict=False)
+    obligations: Annotated[tuple[Obligation, ...], FailFast()] = Field(strict=False)
+    reservations: tuple[()] = Field(strict=False)
+
+    @property
+    def allows(self) -> bool:
+        """Whether this is an allow."""
+        return self.verdict == "allow"
+
+    @model_validator(mode="after")
+    def _an_allow_says_why(self) -> "PolicyAnswer":
+        if self.allows and not self.reasons:
+            raise ValueError("an allow needs at least one reason")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """An answer of the policy engine, with the revision of the bundle that gave it."""
+
+    answer: PolicyAnswer
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Verdict, reasons, obligations, ids and policy revision, as they stand on record.
+
+    `execution_token` and `token_expire_time` are set on an ALLOW only.
+    """
+
+    decision_id: str
+    request_id: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    obligations: tuple[Obligation, ...]
+    policy_revision: str
+    arguments_digest: str
+    log_index: int
+    execution_token: str = ""
+    token_expire_time: datetime | None = None

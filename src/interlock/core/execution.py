@@ -1,0 +1,98 @@
+"""One execution at a gateway: what is asked for, whether the token permits it, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from interlock.core.canonical import canonicalize, digest, parse_canonical
+from interlock.core.catalog import Catalog, Tool
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.obligations import ObligationResult, Timeout, understand
+from interlock.core.outcome import OutcomeKind
+from interlock.core.strict_json import parse_object
+from interlock.core.token import Claims
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A token presented with the call that it stands for, as it came over the wire."""
+
+    execution_token: str
+    tool: str
+    arguments_json: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permitted:
+    """The call that a token permits. `arguments` is the very value whose digest was signed."""
+
+    tool: Tool
+    arguments: Mapping[str, Any]
+    timeouts: tuple[Timeout, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionResult:
+    """What the caller hears. `result_json` is canonical JSON in UTF-8, empty where there is no answer."""
+
+    execution_id: str
+    kind: OutcomeKind
+    result_json: bytes
+    obligation_results: tuple[ObligationResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """An execution or a refusal as the ledger keeps it, for a person to look at.
+
+    `kind` is None while it runs. `delivery` is empty while it runs, then `waiting`, `delivered` or
+    `undeliverable`. A refusal has no `tool`.
+    """
+
+    execution_id: str
+    token_id: str
+    decision_id: str
+    tool: str
+    kind: OutcomeKind | None
+    refusal: str
+    result_digest: str
+    start_time: datetime
+    end_time: datetime | None
+    delivery: str
+
+
+def permit(call: Call, claims: Claims, catalog: Catalog) -> Permitted:
+    """The call, if it is the one that `claims` stands for (invariant 3, case 26).
+
+    Raises InterlockError: CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH, OBLIGATION_UNSUPPORTED.
+    """
+    if call.tool != claims.tool:
+        raise _mismatch("the tool is not the one that was decided")
+    return Permitted(
+        arguments=_arguments(call, claims),
+        tool=_tool(claims, catalog),
+        timeouts=understand(claims.obligations),
+    )
+
+
+def _arguments(call: Call, claims: Claims) -> dict[str, Any]:
+    canonical = canonicalize(parse_object(call.arguments_json, field="arguments_json"))
+    if digest(canonical) != claims.args_digest:
+        raise _mismatch("the arguments are not those that were decided")
+    return parse_canonical(canonical)
+
+
+def _tool(claims: Claims, catalog: Catalog) -> Tool:
+    tool = catalog.find(claims.tool)
+    if tool is None or tool.digest != claims.catalog_digest:
+        raise InterlockError(
+            reason=ErrorReason.CATALOG_MISMATCH,
+            message=f"the catalog entry of `{claims.tool}` is not the one that was decided on; "
+            "give the decision service and the gateway the same catalog",
+        )
+    return tool
+
+
+def _mismatch(message: str) -> InterlockError:
+    return InterlockError(reason=ErrorReason.CALL_MISMATCH, message=message)

@@ -1,0 +1,129 @@
+"""From what came over the wire to a proposal in its one form, or an error that says what to mend."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from interlock.core import json_pointer
+from interlock.core.canonical import canonicalize, digest, digest_of
+from interlock.core.catalog import Catalog, Tool
+from interlock.core.errors import invalid_field
+from interlock.core.proposal import Context, Proposal, RawProposal
+from interlock.core.strict_json import parse_object
+
+Conceal = Callable[[bytes], str]
+"""Keyed digest of a sensitive value's canonical form: equality stays provable, the value does not leak."""
+
+ARGUMENTS_FIELD = "proposal.tool_call.arguments_json"
+
+# Plain character classes of bounded length: linear in any engine (case 14).
+_IDENTIFIER = re.compile(r"[a-z0-9-]{1,64}\Z")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}\Z")
+_REFUSED_CHARACTER = re.compile(r"[\x00\ud800-\udfff]")
+
+MAX_GOAL_CHARACTERS = 8_192
+MAX_SOURCES = 64
+MAX_MEMORY_READS = 256
+
+
+def normalize(raw: RawProposal, catalog: Catalog, conceal: Conceal) -> Proposal:
+    """The proposal in its one form.
+
+    Raises InterlockError: INVALID_FIELD or MALFORMED_ARGUMENTS, with the field and the JSON Pointer. A
+    well-formed call to an unknown tool, or one that fails the tool's schema, is no error: it is for the
+    policy to deny.
+    """
+    _check_fields(raw)
+    arguments = parse_object(raw.arguments_json, field=ARGUMENTS_FIELD)
+    arguments_digest = digest(canonicalize(arguments))
+    tool = catalog.find(raw.tool)
+    return Proposal(
+        caller=raw.caller,
+        request_id=raw.request_id,
+        session_id=raw.session_id,
+        parent_decision_id=raw.parent_decision_id,
+        goal=raw.goal,
+        context=raw.context,
+        tool_name=raw.tool,
+        tool=tool,
+        disclosed_arguments=disclose(arguments, tool, conceal),
+        arguments_digest=arguments_digest,
+        violations=tuple(tool.violations(arguments)) if tool else (),
+        payload_digest=_payload_digest(raw, arguments_digest),
+    )
+
+
+def disclose(arguments: Mapping[str, Any], tool: Tool | None, conceal: Conceal) -> Mapping[str, Any]:
+    """The arguments with each sensitive value replaced by `{"concealed": keyed digest}` (case 63).
+
+    Arguments that fail the schema are concealed whole: the secret may stand under a misspelt name.
+    """
+    if tool is None or not tool.entry.sensitive:
+        return arguments
+    if not tool.validator.is_valid(arguments):
+        return {"concealed": conceal(canonicalize(arguments))}
+    for pointer in tool.entry.sensitive:
+        arguments = json_pointer.replace_at(
+            arguments, pointer, lambda value: {"concealed": conceal(canonicalize(value))}
+        )
+    return arguments
+
+
+def _check_fields(raw: RawProposal) -> None:
+    _check_identifier("request_id", raw.request_id)
+    _check_identifier("proposal.session_id", raw.session_id)
+    if raw.parent_decision_id:
+        _check_identifier("proposal.parent_decision_id", raw.parent_decision_id)
+    if not _TOOL_NAME.match(raw.tool):
+        raise invalid_field("proposal.tool_call.tool", "must be 1 to 128 characters of [A-Za-z0-9_./-]")
+    _check_text("proposal.goal", raw.goal, MAX_GOAL_CHARACTERS)
+    _check_context(raw.context)
+
+
+def _check_identifier(name: str, value: str) -> None:
+    if not _IDENTIFIER.match(value):
+        raise invalid_field(name, "must be 1 to 64 characters of [a-z0-9-]")
+
+
+def _check_text(name: str, value: str, limit: int) -> None:
+    if len(value) > limit:
+        raise invalid_field(name, f"must be at most {limit} characters, got {len(value)}")
+    if _REFUSED_CHARACTER.search(value):
+        raise invalid_field(name, "must not hold U+0000 or a lone surrogate")
+
+
+def _check_context(context: Context) -> None:
+    _check_count("proposal.context.sources", len(context.sources), MAX_SOURCES)
+    _check_count("proposal.context.memory_reads", len(context.memory_reads), MAX_MEMORY_READS)
+    _check_text("proposal.context.state_digest", context.state_digest, 128)
+    for position, source in enumerate(context.sources):
+        _check_text(f"proposal.context.sources[{position}].kind", source.kind, 128)
+        _check_text(f"proposal.context.sources[{position}].reference", source.reference, 2_048)
+    for position, read in enumerate(context.memory_reads):
+        field = f"proposal.context.memory_reads[{position}]"
+        _check_text(f"{field}.key", read.key, 256)
+        _check_text(f"{field}.digest", read.digest, 128)
+        if not 0 <= read.version < 2**53:
+            raise invalid_field(f"{field}.version", "must be from 0 to 2^53 - 1")
+
+
+def _check_count(name: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise invalid_field(name, f"must have at most {limit} entries, got {count}")
+
+
+def _payload_digest(raw: RawProposal, arguments_digest: str) -> str:
+    """Covers the proposal as it was understood, never the bytes of the message (case 33)."""
+    context = raw.context
+    return digest_of(
+        [
+            raw.session_id,
+            raw.parent_decision_id,
+            raw.goal,
+            raw.tool,
+            arguments_digest,
+            [[source.kind, source.reference, source.trust] for source in context.sources],
+            [[read.key, read.version, read.digest] for read in context.memory_reads],
+            context.state_digest,
+        ]
+    )

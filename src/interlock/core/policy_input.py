@@ -1,0 +1,112 @@
+"""The input document that OPA evaluates. It is total: every field is there, in every proposal.
+
+`policies/schemas/input.json` is generated from `PolicyInput`, and `opa check --schema` reads it, so that a
+rule over a field that does not exist fails in CI instead of silently never firing.
+"""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from Python 3.12 on
+
+_CLOSED = ConfigDict(extra="forbid")
+
+
+@with_config(_CLOSED)
+class SubjectInput(TypedDict):
+    """Who proposes, from the credential. `user` is empty where no user stands behind the agent."""
+
+    tenant: str
+    agent: str
+    user: str
+    roles: list[str]
+
+
+@with_config(_CLOSED)
+class ToolInput(TypedDict):
+    """The catalog's entry for the proposed tool. An unknown tool has `known` false and the rest empty."""
+
+    name: str
+    known: bool
+    digest: str
+    gateway: str
+    effects: list[str]
+    labels: dict[str, str]
+    cost: int
+
+
+@with_config(_CLOSED)
+class ViolationInput(TypedDict):
+    """One way in which the proposal fails the catalog: the argument's JSON Pointer and the broken rule."""
+
+    code: Literal["unknown_tool", "schema"]
+    path: str
+    rule: str
+    message: str
+
+
+@with_config(_CLOSED)
+class FactsInput(TypedDict):
+    """What the service measured. Limits on it live in policy data, never here (invariant 4)."""
+
+    violations: list[ViolationInput]
+
+
+@with_config(_CLOSED)
+class SourceInput(TypedDict):
+    """Something that the agent says it read. `trust` is the agent's claim."""
+
+    kind: str
+    reference: str
+    trust: Literal["unspecified", "trusted", "untrusted"]
+
+
+@with_config(_CLOSED)
+class MemoryReadInput(TypedDict):
+    """A memory entry that the agent says it acted on."""
+
+    key: str
+    version: int
+    digest: str
+
+
+@with_config(_CLOSED)
+class ContextInput(TypedDict):
+    """What the agent says of its situation; nothing of it is proven."""
+
+    session_id: str
+    parent_decision_id: str
+    goal: str
+    sources: list[SourceInput]
+    memory_reads: list[MemoryReadInput]
+    state_digest: str
+
+
+@with_config(_CLOSED)
+class TimeInput(TypedDict):
+    """The service's clock: `now` in RFC 3339 UTC with microseconds, `unix` in whole seconds."""
+
+    now: str
+    unix: int
+
+
+@with_config(_CLOSED)
+class PolicyInput(TypedDict):
+    """Everything that a verdict may depend on; the record keeps it, so that a decision replays.
+
+    An argument that the catalog marks as sensitive is replaced by a keyed digest before this is built.
+    """
+
+    subject: SubjectInput
+    tool: ToolInput
+    arguments: dict[str, Any]
+    arguments_digest: str
+    facts: FactsInput
+    context: ContextInput
+    approval: None
+    time: TimeInput
+
+
+def input_schema() -> dict[str, Any]:
+    """JSON Schema of the input document, for `opa check --schema`."""
+    return TypeAdapter(PolicyInput).json_schema()

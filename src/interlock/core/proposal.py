@@ -1,0 +1,87 @@
+"""A proposal: what an agent asks to do, in the one form that everything after the ingress sees."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from interlock.core.catalog import Tool, Violation
+from interlock.core.identity import Caller
+
+
+class SourceTrust(StrEnum):
+    """The agent's own claim about something that it read."""
+
+    UNSPECIFIED = "unspecified"
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Something that the agent says it read."""
+
+    kind: str
+    reference: str
+    trust: SourceTrust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRead:
+    """A memory entry that the agent says it acted on."""
+
+    key: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the agent says of its situation; nothing of it is proven."""
+
+    sources: tuple[Source, ...] = ()
+    memory_reads: tuple[MemoryRead, ...] = ()
+    state_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawProposal:
+    """A request as it came over the wire, with the caller that its credential names."""
+
+    caller: Caller
+    request_id: str
+    session_id: str
+    parent_decision_id: str
+    goal: str
+    tool: str
+    arguments_json: bytes
+    context: Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A well-formed proposal: one exact call.
+
+    `arguments` is the very value whose canonical form has `arguments_digest` (SHA-256, base64url);
+    `disclosed_arguments` is the same with sensitive values replaced by keyed digests, and is all that a
+    policy or a record sees. `tool` is None where the catalog has none of the name. `payload_digest` covers
+    all that the caller sent but the request_id.
+    """
+
+    caller: Caller
+    request_id: str
+    session_id: str
+    parent_decision_id: str
+    goal: str
+    context: Context
+    tool_name: str
+    tool: Tool | None
+    disclosed_arguments: Mapping[str, Any]
+    arguments_digest: str
+    violations: tuple[Violation, ...]
+    payload_digest: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What names the request: tenant, agent and request_id."""
+        return (self.caller.tenant, self.caller.name, self.request_id)

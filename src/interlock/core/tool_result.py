@@ -1,0 +1,74 @@
+"""A tool's answer as the JSON that is returned and digested, whatever the tool made it of."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.core.canonical import UnencodableError, canonicalize, digest
+from interlock.core.strict_json import MAX_INTEGER
+
+MAX_RESULT_BYTES = 3 * 2**20
+"""A larger answer is not returned: with it, the reply would pass gRPC's usual limit of 4 MiB."""
+
+_MAX_WRITTEN_BITS = 4_096
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedResult:
+    """Canonical JSON (RFC 8785) of an answer, and the digest that goes on record.
+
+    Of an answer above MAX_RESULT_BYTES, `data` says only that, with its size and digest.
+    """
+
+    data: bytes
+    digest: str
+
+
+def encode(value: Any) -> EncodedResult:
+    """Encode a JSON value. What has no canonical form is carried in strings (RFC 7493 2.2).
+
+    Never raises for what a tool can answer: it did run, and that must come on record.
+    """
+    data = _canonical(value)
+    return EncodedResult(data=data if len(data) <= MAX_RESULT_BYTES else _omission(data), digest=digest(data))
+
+
+def _canonical(value: Any) -> bytes:
+    try:
+        return canonicalize(value)
+    except UnencodableError:
+        pass
+    try:
+        return canonicalize(_portable(value))
+    except (UnencodableError, RecursionError):
+        return canonicalize({"omitted": "the answer has no canonical form"})
+
+
+def _omission(data: bytes) -> bytes:
+    note = f"the answer is larger than {MAX_RESULT_BYTES} bytes and is not returned"
+    return canonicalize({"omitted": note, "bytes": len(data), "digest": digest(data)})
+
+
+def _portable(value: Any) -> Any:
+    """The same with numbers outside I-JSON as strings of their digits, and lone surrogates as U+FFFD."""
+    match value:
+        case dict():
+            return {_portable(str(key)): _portable(member) for key, member in value.items()}
+        case list() | tuple():
+            return [_portable(element) for element in value]
+        case str():
+            return _LONE_SURROGATE.sub("\ufffd", value)
+        case int() if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            return _digits(value)
+        case float() if not math.isfinite(value):
+            return str(value)
+        case _:
+            return value
+
+
+def _digits(number: int) -> str:
+    bits = number.bit_length()
+    # Python refuses to write very long integers, for that takes quadratic time.
+    return str(number) if bits <= _MAX_WRITTEN_BITS else f"an integer of {bits} bits"

@@ -1,0 +1,194 @@
+"""The story of one execution: a token's one use, whose end is on record before anybody hears of it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from interlock.core import obligations, token, tool_result
+from interlock.core.catalog import Catalog
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.execution import Call, ExecutionResult, Permitted, permit
+from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.token import Claims, ExpectedBy
+from interlock.ports import (
+    Clock,
+    Identifiers,
+    Ledger,
+    PublishedKeys,
+    Redemption,
+    ToolOutcomeUnknown,
+    ToolRunner,
+)
+
+NO_VERDICT_ON_THE_CALL = frozenset({ErrorReason.LEDGER_UNAVAILABLE, ErrorReason.TOOL_UNAVAILABLE})
+"""Nothing was refused: the same token may be presented again."""
+
+RETRY_AFTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What executing needs of the world.
+
+    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `delays` gives the seconds to wait after so
+    many failures to keep an outcome; `after_outcome` is called when there is one more to deliver.
+    """
+
+    keys: PublishedKeys
+    expected: ExpectedBy
+    catalog: Catalog
+    ledger: Ledger
+    tools: ToolRunner
+    clock: Clock
+    identifiers: Identifiers
+    limit_seconds: float
+    delays: Callable[[int], float]
+    after_outcome: Callable[[], None]
+
+
+class Executor:
+    """Executes calls. What has begun goes on to its end, also when its caller is gone (invariant 8)."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._running: set[asyncio.Task[ExecutionResult]] = set()
+
+    async def execute(self, call: Call) -> ExecutionResult:
+        """As the function `execute`; cancelling it takes away who listens, and nothing else."""
+        task = asyncio.ensure_future(execute(call, self._gateway))
+        self._running.add(task)
+        task.add_done_callback(self._end)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Return when everything that has begun has ended."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    def _end(self, task: asyncio.Task[ExecutionResult]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where nobody listens any more
+
+
+async def execute(call: Call, gateway: Gateway) -> ExecutionResult:
+    """Run the call that the token permits, once.
+
+    Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH or
+    OBLIGATION_UNSUPPORTED where it is refused, which is reported once for each token and reason;
+    TOOL_UNAVAILABLE or LEDGER_UNAVAILABLE where it may be tried again. Nothing ran then.
+    """
+    await gateway.keys.ensure(token.key_id(call.execution_token))
+    claims = token.authenticate(call.execution_token, gateway.keys)
+    token.check_place(claims, gateway.expected)  # another gateway's token is not ours to report
+    try:
+        return await _redeem_and_run(call, claims, gateway)
+    except InterlockError as refusal:
+        if refusal.reason not in NO_VERDICT_ON_THE_CALL:
+            await _report(refusal, claims, gateway)
+        raise
+
+
+async def _redeem_and_run(call: Call, claims: Claims, gateway: Gateway) -> ExecutionResult:
+    now = gateway.clock.now()
+    token.check_time(claims, reference_time=now, leeway=gateway.expected.leeway)
+    permitted = permit(call, claims, gateway.catalog)
+    if not await gateway.tools.ready(permitted.tool.server):
+        raise _tool_unavailable(permitted)
+    redemption = Redemption(
+        token_id=claims.jti,
+        execution_id=gateway.identifiers.new(),
+        decision_id=claims.decision_id,
+        tool=claims.tool,
+        expire_time=token.expire_time(claims),
+        start_time=now,
+    )
+    if (first := await gateway.ledger.redeem(redemption)) is not None:
+        raise _already_redeemed(first)
+    return await _run(permitted, redemption, gateway)
+
+
+async def _run(permitted: Permitted, redemption: Redemption, gateway: Gateway) -> ExecutionResult:
+    """From here on, every way out leaves an outcome (invariant 8)."""
+    tool = permitted.tool
+    limit = obligations.time_limit(permitted.timeouts, longest=gateway.limit_seconds)
+    kind, data, digest = OutcomeKind.UNKNOWN, b"", ""
+    try:
+        result = await gateway.tools.run(tool.server, tool.name, permitted.arguments, limit_seconds=limit)
+    except ToolOutcomeUnknown:
+        pass
+    except Exception:
+        await _keep(_outcome(redemption, kind, digest, gateway), gateway)
+        raise
+    else:
+        encoded = tool_result.encode(result.value)
+        kind = OutcomeKind.FAILED if result.failed else OutcomeKind.SUCCEEDED
+        data, digest = encoded.data, encoded.digest
+    await _keep(_outcome(redemption, kind, digest, gateway), gateway)
+    return ExecutionResult(
+        execution_id=redemption.execution_id,
+        kind=kind,
+        result_json=data,
+        obligation_results=obligations.met(permitted.timeouts, limit=limit),
+    )
+
+
+async def _keep(outcome: Outcome, gateway: Gateway) -> None:
+    """Durable on return. A ledger that is away is waited for: what ran cannot be told as if it had not."""
+    for failures in count():
+        try:
+            await gateway.ledger.finish(outcome)
+        except InterlockError:
+            await asyncio.sleep(gateway.delays(failures))
+        else:
+            gateway.after_outcome()
+            return
+
+
+async def _report(refusal: InterlockError, claims: Claims, gateway: Gateway) -> None:
+    """A refused token of ours is a security event (case 26)."""
+    now = gateway.clock.now()
+    await gateway.ledger.refuse(
+        Outcome(
+            execution_id=gateway.identifiers.new(),
+            decision_id=claims.decision_id,
+            token_id=claims.jti,
+            kind=OutcomeKind.REFUSED,
+            result_digest="",
+            refusal=refusal.reason,
+            start_time=now,
+            end_time=now,
+        )
+    )
+    gateway.after_outcome()
+
+
+def _outcome(redemption: Redemption, kind: OutcomeKind, result_digest: str, gateway: Gateway) -> Outcome:
+    return Outcome(
+        execution_id=redemption.execution_id,
+        decision_id=redemption.decision_id,
+        token_id=redemption.token_id,
+        kind=kind,
+        result_digest=result_digest,
+        refusal="",
+        start_time=redemption.start_time,
+        end_time=gateway.clock.now(),
+    )
+
+
+def _tool_unavailable(permitted: Permitted) -> InterlockError:
+    return InterlockError(
+        reason=ErrorReason.TOOL_UNAVAILABLE,
+        message=f"the server `{permitted.tool.server}` of tool `{permitted.tool.name}` cannot be called now; "
+        "the token was not redeemed",
+        retry_after=RETRY_AFTER_SECONDS,
+    )
+
+
+def _already_redeemed(execution_id: str) -> InterlockError:
+    return InterlockError(
+        reason=ErrorReason.TOKEN_ALREADY_REDEEMED,
+        message=f"the token was redeemed before, in execution `{execution_id}`",
+        metadata={"execution_id": execution_id},
+    )

@@ -1,0 +1,207 @@
+"""What the flows need of the world, in core types; `adapters/` and `rpc/` hold what fulfils it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from interlock.core.decision import Evaluated
+from interlock.core.errors import InterlockError
+from interlock.core.identity import Credential
+from interlock.core.outcome import Outcome
+from interlock.core.policy_input import PolicyInput
+from interlock.core.record import Draft, Head, Record, RecordType
+from interlock.core.token import VerifyingKeys
+
+
+class Clock(Protocol):
+    """The time, which flows never ask the system for."""
+
+    def now(self) -> datetime:
+        """The time now, in UTC."""
+        ...
+
+
+class Identifiers(Protocol):
+    """New names."""
+
+    def new(self) -> str:
+        """A name that nobody can guess and that was never given: characters of [a-z0-9-], at most 64."""
+        ...
+
+
+class PolicyEngine(Protocol):
+    """What evaluates the active policy bundle."""
+
+    async def evaluate(
+        self, inputs: Sequence[PolicyInput], *, limit_seconds: float
+    ) -> list[Evaluated | InterlockError]:
+        """One result for each input, in order; an error of one leaves the others theirs. Never raises."""
+        ...
+
+
+class DecisionLog(Protocol):
+    """The append-only log, and the state that changes with it."""
+
+    async def recall(self, onces: Sequence[str]) -> list[Record | None]:
+        """For each name the record that bears it. Raises InterlockError: DECISION_LOG_UNAVAILABLE."""
+        ...
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Record]:
+        """Seal and store the drafts in one transaction, durable on return: all of them or none.
+
+        A draft whose `once` is in the log already is not stored; the record that is there is given back.
+        Raises InterlockError: DECISION_LOG_UNAVAILABLE, also when the store does not answer in time.
+        """
+        ...
+
+
+class RecordReader(Protocol):
+    """Reading the decision log."""
+
+    async def list_records(
+        self, *, tenants: Sequence[str], type: RecordType | None, decision_id: str, start: int, limit: int
+    ) -> list[Record]:
+        """Records of these tenants from log_index `start` on that match, oldest first."""
+        ...
+
+    async def get_record(self, log_index: int) -> Record | None:
+        """The record in this place."""
+        ...
+
+    async def decision_record(self, decision_id: str) -> Record | None:
+        """The record of this decision."""
+        ...
+
+    async def head(self) -> Head:
+        """Where the log stands."""
+        ...
+
+
+class Credentials(Protocol):
+    """The credentials that were given out."""
+
+    async def find(self, credential_id: str) -> Credential | None:
+        """The credential of this id. Raises InterlockError: DECISION_LOG_UNAVAILABLE."""
+        ...
+
+
+class Meter(Protocol):
+    """Counts what happens, under labels from closed sets only (case 44)."""
+
+    def decided(self, verdict: str) -> None:
+        """A decision was given."""
+        ...
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """A call ended with this status code name after so many seconds."""
+        ...
+
+    def failed(self, reason: str) -> None:
+        """An error was given, for this ErrorReason."""
+        ...
+
+
+class TokenSigner(Protocol):
+    """The private key that signs execution tokens. The gateway has none (invariant 5)."""
+
+    @property
+    def kid(self) -> str:
+        """Name of the key that signs now."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Ed25519 signature of `data`, 64 bytes."""
+        ...
+
+
+class PublishedKeys(VerifyingKeys, Protocol):
+    """The public keys that the decision service publishes."""
+
+    async def ensure(self, kid: str) -> None:
+        """Look for a key that is not known yet. Returns also when it is not found. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redemption:
+    """A token's one use at this gateway."""
+
+    token_id: str
+    execution_id: str
+    decision_id: str
+    tool: str
+    expire_time: datetime
+    start_time: datetime
+
+
+class Ledger(Protocol):
+    """The gateway's memory of what it redeemed. All of it raises InterlockError: LEDGER_UNAVAILABLE."""
+
+    async def redeem(self, redemption: Redemption) -> str | None:
+        """Mark the token as used, durable on return. None for the first, else the first's execution_id.
+
+        Where it raises, the token is not used and nothing may run.
+        """
+        ...
+
+    async def finish(self, outcome: Outcome) -> None:
+        """Keep how a redeemed execution ended, durable on return, until it is delivered. Again is allowed."""
+        ...
+
+    async def refuse(self, outcome: Outcome) -> None:
+        """Keep a refusal until it is delivered; a second one of a token for one reason changes nothing."""
+        ...
+
+
+class Outbox(Protocol):
+    """Outcomes that the decision service has not heard of yet. All of it raises InterlockError."""
+
+    async def undelivered(self, limit: int) -> list[Outcome]:
+        """Those that wait, oldest first."""
+        ...
+
+    async def delivered(self, outcome: Outcome) -> None:
+        """The decision service has it."""
+        ...
+
+    async def undeliverable(self, outcome: Outcome, refusal: InterlockError) -> None:
+        """The decision service will never take it; it is kept for a person to look at."""
+        ...
+
+
+class ToolRunner(Protocol):
+    """The way out to the tools."""
+
+    async def ready(self, server: str) -> bool:
+        """Whether the server can be called now; False too for a server that is not known."""
+        ...
+
+    async def run(
+        self, server: str, tool: str, arguments: Mapping[str, Any], *, limit_seconds: float
+    ) -> "ToolResult":
+        """Call the tool once, never again by itself.
+
+        Raises ToolOutcomeUnknown where it may or may not have run, also after `limit_seconds`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a tool answered, as a JSON value, and whether it calls its answer an error."""
+
+    failed: bool
+    value: Any
+
+
+class ToolOutcomeUnknown(Exception):
+    """The tool was called and no answer came: it may have run."""
+
+
+class OutcomeSink(Protocol):
+    """Where outcomes are delivered: the decision service."""
+
+    async def deliver(self, outcome: Outcome) -> None:
+        """Deliver once more; the same outcome again changes nothing. Raises InterlockError."""
+        ...

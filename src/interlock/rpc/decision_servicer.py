@@ -1,0 +1,90 @@
+"""DecisionService over the flows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from interlock.core.decision import Decision
+from interlock.core.errors import InterlockError, invalid_field
+from interlock.core.identity import Caller, CallerKind
+from interlock.core.outcome import Outcome
+from interlock.core.proposal import Proposal, RawProposal
+from interlock.core.record import Record
+from interlock.flows.coalesce import Coalescer
+from interlock.ports import Meter
+from interlock.rpc import wire
+from interlock.rpc.endpoint import Call, caller_of, checks_its_items, refuse_unknown_fields
+from interlock.rpc.status import to_status
+from interlock.v1 import decision_pb2
+from interlock.v1 import decision_service_pb2 as pb
+
+LARGEST_BATCH = 256
+
+
+class DecisionServicer:
+    """Decide, DecideBatch and ReportOutcome."""
+
+    service = pb.DESCRIPTOR.services_by_name["DecisionService"]
+
+    def __init__(
+        self,
+        *,
+        normalize: Callable[[RawProposal], Proposal],
+        coalescer: Coalescer[Proposal, Decision],
+        report: Callable[[Outcome, Caller], Awaitable[Record]],
+        meter: Meter,
+    ) -> None:
+        """`normalize` knows the catalog, `coalescer` decides, `report` records an outcome."""
+        self._normalize = normalize
+        self._coalescer = coalescer
+        self._report = report
+        self._meter = meter
+
+    async def decide(self, request: pb.DecideRequest, call: Call) -> pb.DecideResponse:
+        """One proposal."""
+        caller = caller_of(call, CallerKind.AGENT)
+        proposal = self._normalize(wire.raw_proposal(caller, request))
+        [future] = self._coalescer.submit([proposal], limit_seconds=call.limit_seconds)
+        return pb.DecideResponse(decision=self._told(await future))
+
+    @checks_its_items
+    async def decide_batch(self, request: pb.DecideBatchRequest, call: Call) -> pb.DecideBatchResponse:
+        """Several proposals; each has a decision or a status of its own."""
+        caller = caller_of(call, CallerKind.AGENT)
+        if not 1 <= len(request.requests) <= LARGEST_BATCH:
+            raise invalid_field(
+                "requests", f"must have 1 to {LARGEST_BATCH} entries, got {len(request.requests)}"
+            )
+        read = [self._read(caller, item) for item in request.requests]
+        good = [proposal for proposal in read if isinstance(proposal, Proposal)]
+        futures = self._coalescer.submit(good, limit_seconds=call.limit_seconds)
+        answers = iter(await asyncio.gather(*futures, return_exceptions=True))
+        return pb.DecideBatchResponse(
+            results=[self._result(next(answers) if isinstance(item, Proposal) else item) for item in read]
+        )
+
+    async def report_outcome(self, request: pb.ReportOutcomeRequest, call: Call) -> pb.ReportOutcomeResponse:
+        """What a gateway did."""
+        caller = caller_of(call, CallerKind.GATEWAY)
+        recorded = await self._report(wire.reported_outcome(request), caller)
+        return pb.ReportOutcomeResponse(log_index=recorded.log_index)
+
+    def _read(self, caller: Caller, request: pb.DecideRequest) -> Proposal | InterlockError:
+        try:
+            refuse_unknown_fields(request)
+            return self._normalize(wire.raw_proposal(caller, request))
+        except InterlockError as error:
+            return error
+
+    def _result(self, answer: Decision | BaseException) -> pb.DecideResult:
+        match answer:
+            case Decision():
+                return pb.DecideResult(decision=self._told(answer))
+            case InterlockError():
+                self._meter.failed(answer.reason.value)
+                return pb.DecideResult(status=to_status(answer))
+            case _:
+                raise answer
+
+    def _told(self, decided: Decision) -> decision_pb2.Decision:
+        self._meter.decided(decided.verdict.value)
+        return wire.decision(decided)

@@ -1,0 +1,183 @@
+"""A gRPC method around a servicer's method: strict bytes in, the caller known, time bounded, one error form."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Never, Protocol, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
+from grpc_status import rpc_status
+
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.identity import Caller, CallerKind
+from interlock.flows.authenticate import require
+from interlock.ports import Meter
+from interlock.rpc.status import CODES, to_status
+
+logger = structlog.get_logger()
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Authenticate = Callable[[str | None], Awaitable[Caller]]
+Answer = Callable[[bytes, Context], Awaitable[bytes]]
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Message]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Seconds that a call may take: where the caller set no deadline, and at most."""
+
+    default: float = 5.0
+    longest: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a servicer knows of a call beside its message. `caller` is None where no credential is asked for."""
+
+    caller: Caller | None
+    limit_seconds: float
+
+
+def caller_of(call: Call, kind: CallerKind) -> Caller:
+    """The caller, who must be of this kind. Raises InterlockError: CALLER_NOT_PERMITTED."""
+    if call.caller is None:
+        raise InterlockError(reason=ErrorReason.CREDENTIAL_MISSING, message="a bearer credential is needed")
+    require(call.caller, kind)
+    return call.caller
+
+
+def checks_its_items(method: Method) -> Method:
+    """Marks a servicer's method that refuses unknown fields item by item, so that one spoils no other."""
+    method.checks_its_items = True  # type: ignore[attr-defined]
+    return method
+
+
+class Servicer(Protocol):
+    """What answers the methods of `service`: each in snake case, as `async (message, call) -> message`."""
+
+    service: ServiceDescriptor
+
+
+def service_handler(
+    servicer: Servicer, *, meter: Meter, deadlines: Deadlines, authenticate: Authenticate | None
+) -> tuple[str, grpc.GenericRpcHandler]:
+    """The service's full name, and a handler for all of its methods.
+
+    grpcio's own deserializers would answer UNKNOWN to bad UTF-8 and let unknown fields pass (case 33).
+    """
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            _answer(method, getattr(servicer, _snake_case(method.name)), meter, deadlines, authenticate)
+        )
+        for method in servicer.service.methods
+    }
+    name = servicer.service.full_name
+    return name, grpc.method_handlers_generic_handler(name, methods)
+
+
+def refuse_unknown_fields(message: Message) -> None:
+    """Raises InterlockError where the message, or one within it, has fields that this version does not know."""
+    if _has_unknown_fields(message):
+        raise _malformed("the message has fields that this version does not know")
+
+
+def _answer(
+    method: MethodDescriptor,
+    run: Callable[[Message, Call], Awaitable[Message]],
+    meter: Meter,
+    deadlines: Deadlines,
+    authenticate: Authenticate | None,
+) -> Answer:
+    message_type = GetMessageClass(method.input_type)
+    deep = not getattr(run, "checks_its_items", False)
+
+    async def answer(data: bytes, context: Context) -> bytes:
+        started, code = time.monotonic(), "OK"
+        try:
+            limit = _limit(context, deadlines)
+            async with asyncio.timeout(limit):
+                caller = await authenticate(_authorization(context)) if authenticate else None
+                message = _parse(message_type, data, deep=deep)
+                response = await run(message, Call(caller=caller, limit_seconds=limit))
+            return response.SerializeToString()
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception as error:  # noqa: BLE001 - every error leaves in the one form
+            told = _told(error, method.full_name)
+            code = _code_name(told)
+            meter.failed(told.reason.value)
+            await _abort(context, told)
+        finally:
+            meter.answered(method.name, code, time.monotonic() - started)
+
+    return answer
+
+
+def _limit(context: Context, deadlines: Deadlines) -> float:
+    remaining = context.time_remaining()
+    if remaining is None or remaining < 0:
+        return deadlines.default
+    return min(remaining, deadlines.longest)
+
+
+def _authorization(context: Context) -> str | None:
+    values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return str(values[0]) if len(values) == 1 else None
+
+
+def _parse(message_type: type[Message], data: bytes, *, deep: bool) -> Message:
+    try:
+        message = message_type.FromString(data)
+    except DecodeError as error:
+        raise _malformed("the bytes are not a message of this method, or a string is not UTF-8") from error
+    if deep:
+        refuse_unknown_fields(message)
+    elif len(UnknownFieldSet(message)):
+        raise _malformed("the message has fields that this version does not know")
+    return message
+
+
+def _has_unknown_fields(message: Message) -> bool:
+    """Whether it shrinks when they are thrown away, here or at any depth."""
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    return message.ByteSize() != size
+
+
+def _told(error: Exception, method: str) -> InterlockError:
+    """What the caller hears. What broke inside stays inside, and in the service's log."""
+    if isinstance(error, InterlockError):
+        return error
+    if isinstance(error, TimeoutError):
+        return InterlockError(
+            reason=ErrorReason.DEADLINE_EXCEEDED, message="the deadline passed before the answer"
+        )
+    logger.error("internal_error", method=method, error=type(error).__name__, exc_info=error)
+    return InterlockError(
+        reason=ErrorReason.INTERNAL, message="something broke inside; the service's log says what"
+    )
+
+
+async def _abort(context: Context, error: InterlockError) -> Never:
+    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    raise AssertionError("unreachable")
+
+
+def _code_name(error: InterlockError) -> str:
+    return next(code.name for code in grpc.StatusCode if code.value[0] == CODES[error.reason])
+
+
+def _malformed(message: str) -> InterlockError:
+    return InterlockError(reason=ErrorReason.MALFORMED_REQUEST, message=message)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

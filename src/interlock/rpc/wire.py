@@ -1,0 +1,192 @@
+"""Between protobuf messages and core types; nothing here decides anything."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from interlock.core.canonical import canonicalize
+from interlock.core.decision import Decision, Obligation, Reason, Verdict
+from interlock.core.errors import invalid_field
+from interlock.core.identity import Caller
+from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
+from interlock.core.record import Record, RecordType
+from interlock.v1 import decision_pb2, decision_service_pb2, outcome_pb2, proposal_pb2, record_pb2
+
+_VERDICTS = {
+    Verdict.ALLOW: decision_pb2.VERDICT_ALLOW,
+    Verdict.DENY: decision_pb2.VERDICT_DENY,
+    Verdict.ESCALATE: decision_pb2.VERDICT_ESCALATE,
+}
+_TRUSTS = {
+    proposal_pb2.SOURCE_TRUST_UNSPECIFIED: SourceTrust.UNSPECIFIED,
+    proposal_pb2.SOURCE_TRUST_TRUSTED: SourceTrust.TRUSTED,
+    proposal_pb2.SOURCE_TRUST_UNTRUSTED: SourceTrust.UNTRUSTED,
+}
+_OUTCOMES = {
+    OutcomeKind.SUCCEEDED: outcome_pb2.OUTCOME_SUCCEEDED,
+    OutcomeKind.FAILED: outcome_pb2.OUTCOME_FAILED,
+    OutcomeKind.REFUSED: outcome_pb2.OUTCOME_REFUSED,
+    OutcomeKind.UNKNOWN: outcome_pb2.OUTCOME_UNKNOWN,
+}
+_OUTCOME_KINDS = {number: kind for kind, number in _OUTCOMES.items()}
+_RECORD_TYPES = {
+    RecordType.DECISION: record_pb2.RECORD_TYPE_DECISION,
+    RecordType.FAILURE: record_pb2.RECORD_TYPE_FAILURE,
+    RecordType.OUTCOME: record_pb2.RECORD_TYPE_OUTCOME,
+    RecordType.POLICY_ACTIVATION: record_pb2.RECORD_TYPE_POLICY_ACTIVATION,
+}
+_TYPES_OF_RECORD = {number: kind for kind, number in _RECORD_TYPES.items()}
+
+
+def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawProposal:
+    """The request with its caller. Raises InterlockError: INVALID_FIELD."""
+    proposal = request.proposal
+    if proposal.WhichOneof("kind") != "tool_call":
+        raise invalid_field("proposal.tool_call", "must be set")
+    return RawProposal(
+        caller=caller,
+        request_id=request.request_id,
+        session_id=proposal.session_id,
+        parent_decision_id=proposal.parent_decision_id,
+        goal=proposal.goal,
+        tool=proposal.tool_call.tool,
+        arguments_json=proposal.tool_call.arguments_json,
+        context=_context(proposal.context),
+    )
+
+
+def _context(message: proposal_pb2.Context) -> Context:
+    return Context(
+        sources=tuple(
+            Source(kind=source.kind, reference=source.reference, trust=_trust(position, source.trust))
+            for position, source in enumerate(message.sources)
+        ),
+        memory_reads=tuple(
+            MemoryRead(key=read.key, version=read.version, digest=read.digest)
+            for read in message.memory_reads
+        ),
+        state_digest=message.state_digest,
+    )
+
+
+def _trust(position: int, number: proposal_pb2.SourceTrust.ValueType) -> SourceTrust:
+    trust = _TRUSTS.get(number)
+    if trust is None:
+        raise invalid_field(f"proposal.context.sources[{position}].trust", "is not a value of SourceTrust")
+    return trust
+
+
+def decision(decided: Decision) -> decision_pb2.Decision:
+    """The decision as it is told."""
+    message = decision_pb2.Decision(
+        decision_id=decided.decision_id,
+        request_id=decided.request_id,
+        verdict=_VERDICTS[decided.verdict],
+        reasons=map(_reason, decided.reasons),
+        obligations=map(_obligation, decided.obligations),
+        execution_token=decided.execution_token,
+        policy_revision=decided.policy_revision,
+        arguments_digest=decided.arguments_digest,
+        log_index=decided.log_index,
+    )
+    if decided.token_expire_time is not None:
+        message.token_expire_time.CopyFrom(timestamp(decided.token_expire_time))
+    return message
+
+
+def _reason(reason: Reason) -> decision_pb2.Reason:
+    return decision_pb2.Reason(
+        code=reason.code,
+        message=reason.message,
+        metadata_json=canonicalize(reason.metadata),
+        path=reason.path,
+    )
+
+
+def _obligation(obligation: Obligation) -> decision_pb2.Obligation:
+    parameters = {name: value for name, value in obligation.as_json().items() if name != "type"}
+    return decision_pb2.Obligation(type=obligation.type, parameters_json=canonicalize(parameters))
+
+
+def outcome_kind(kind: OutcomeKind) -> outcome_pb2.Outcome.ValueType:
+    """The outcome as it is told."""
+    return _OUTCOMES[kind]
+
+
+def reported_outcome(request: decision_service_pb2.ReportOutcomeRequest) -> Outcome:
+    """What a gateway reports. Raises InterlockError: INVALID_FIELD."""
+    kind = _OUTCOME_KINDS.get(request.outcome)
+    if kind is None:
+        raise invalid_field("outcome", "must be a value of Outcome other than OUTCOME_UNSPECIFIED")
+    return Outcome(
+        execution_id=_bounded("execution_id", request.execution_id, 64),
+        decision_id=_bounded("decision_id", request.decision_id, 64),
+        token_id=_bounded("token_id", request.token_id, 64),
+        kind=kind,
+        result_digest=_bounded("result_digest", request.result_digest, 64, may_be_empty=True),
+        refusal=_bounded("refusal", request.refusal, 64, may_be_empty=True),
+        start_time=moment(request.start_time),
+        end_time=moment(request.end_time),
+    )
+
+
+def outcome_report(outcome: Outcome) -> decision_service_pb2.ReportOutcomeRequest:
+    """What a gateway sends of an outcome."""
+    return decision_service_pb2.ReportOutcomeRequest(
+        execution_id=outcome.execution_id,
+        decision_id=outcome.decision_id,
+        token_id=outcome.token_id,
+        outcome=_OUTCOMES[outcome.kind],
+        result_digest=outcome.result_digest,
+        refusal=outcome.refusal,
+        start_time=timestamp(outcome.start_time),
+        end_time=timestamp(outcome.end_time),
+    )
+
+
+def record_type(number: record_pb2.RecordType.ValueType) -> RecordType | None:
+    """The type to filter by; None for all. Raises InterlockError: INVALID_FIELD."""
+    if number == record_pb2.RECORD_TYPE_UNSPECIFIED:
+        return None
+    kind = _TYPES_OF_RECORD.get(number)
+    if kind is None:
+        raise invalid_field("type", "is not a value of RecordType")
+    return kind
+
+
+def record(found: Record) -> record_pb2.Record:
+    """The record with the exact bytes that its hashes cover."""
+    return record_pb2.Record(
+        log_index=found.log_index,
+        type=_RECORD_TYPES[found.type],
+        tenant=found.tenant,
+        decision_id=found.decision_id,
+        create_time=timestamp(found.timestamp),
+        record_json=found.content,
+        leaf_hash=found.leaf_hash,
+        chain_hash=found.chain_hash,
+    )
+
+
+def timestamp(value: datetime) -> Timestamp:
+    """The time as protobuf has it."""
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def moment(message: Timestamp) -> datetime:
+    """The time in UTC. Raises InterlockError: INVALID_FIELD outside of the years 1 to 9999."""
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise invalid_field("timestamp", "is not a time") from error
+
+
+def _bounded(name: str, value: str, limit: int, *, may_be_empty: bool = False) -> str:
+    if len(value) > limit or not (value or may_be_empty):
+        raise invalid_field(
+            name, f"must be {0 if may_be_empty else 1} to {limit} characters, got {len(value)}"
+        )
+    return value

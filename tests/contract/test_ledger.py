@@ -1,0 +1,362 @@
+"""The ledger's contract, which the fake and the SQLite ledger keep alike; then what only a disk can do."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from interlock.adapters.ledger_sqlite import KEPT, SqliteLedger, list_executions, open_ledger
+from interlock.adapters.sqlite import StoreUnusable
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.ports import Redemption
+from tests.broken_disk import BrokenDisk
+from tests.fakes import NOON, MemoryLedger
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
+
+AnyLedger = MemoryLedger | SqliteLedger
+
+LIMIT_SECONDS = 0.5
+LATER = NOON + timedelta(seconds=3, microseconds=7)
+
+
+def a_redemption(number: int = 1, **changes: Any) -> Redemption:
+    redemption = Redemption(
+        token_id=f"token-{number}",
+        execution_id=f"execution-{number}",
+        decision_id=f"decision-{number}",
+        tool="files/write",
+        expire_time=NOON + timedelta(seconds=30),
+        start_time=NOON,
+    )
+    return replace(redemption, **changes)
+
+
+def an_end(number: int = 1, **changes: Any) -> Outcome:
+    outcome = Outcome(
+        execution_id=f"execution-{number}",
+        decision_id=f"decision-{number}",
+        token_id=f"token-{number}",
+        kind=OutcomeKind.SUCCEEDED,
+        result_digest="d" * 43,
+        refusal="",
+        start_time=NOON,
+        end_time=LATER,
+    )
+    return replace(outcome, **changes)
+
+
+def a_refusal(number: int, reason: ErrorReason, **changes: Any) -> Outcome:
+    return an_end(
+        number,
+        **({"execution_id": f"refusal-{number}", "kind": OutcomeKind.REFUSED, "result_digest": ""} | changes),
+        refusal=reason.value,
+    )
+
+
+def an_unknown(number: int = 1) -> Outcome:
+    return an_end(number, kind=OutcomeKind.UNKNOWN, result_digest="")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def ledger(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[AnyLedger]:
+    opened = MemoryLedger() if request.param == "memory" else SqliteLedger(path, limit_seconds=10)
+    yield opened
+    await opened.close()
+
+
+async def test_a_token_is_redeemed_once(ledger: AnyLedger) -> None:
+    """The first redemption gets None, every later one the first's execution_id."""
+    assert await ledger.redeem(a_redemption()) is None
+    assert await ledger.redeem(a_redemption(execution_id="execution-2")) == "execution-1"
+    await ledger.finish(an_end())
+    assert await ledger.redeem(a_redemption(execution_id="execution-3")) == "execution-1"
+    assert await ledger.redeem(a_redemption(2)) is None
+
+
+async def test_fifty_at_once_have_one_winner(ledger: AnyLedger) -> None:
+    """Of fifty parallel redemptions of one token one wins, and the others learn whose it is (case 23)."""
+    answers = await asyncio.gather(
+        *(ledger.redeem(a_redemption(execution_id=f"execution-{number}")) for number in range(50))
+    )
+    assert answers.count(None) == 1
+    winner = f"execution-{answers.index(None)}"
+    assert set(answers) == {None, winner}
+
+
+async def test_an_end_waits_in_the_outbox_until_it_is_delivered(ledger: AnyLedger) -> None:
+    """An outcome comes out as it was put in, again and again, until it is settled."""
+    await ledger.redeem(a_redemption())
+    assert await ledger.undelivered(10) == []
+    await ledger.finish(an_end())
+    assert await ledger.undelivered(10) == [an_end()]
+    assert await ledger.undelivered(10) == [an_end()]
+    await ledger.delivered(an_end())
+    assert await ledger.undelivered(10) == []
+
+
+async def test_the_first_end_stands(ledger: AnyLedger) -> None:
+    """Finishing again changes nothing and reports nothing twice."""
+    await ledger.redeem(a_redemption())
+    await ledger.finish(an_end())
+    await ledger.delivered(an_end())
+    await ledger.finish(an_end(kind=OutcomeKind.FAILED))
+    assert await ledger.undelivered(10) == []
+    assert [execution.kind for execution in await ledger.list_executions()] == [OutcomeKind.SUCCEEDED]
+
+
+async def test_a_refusal_is_kept_once_for_each_token_and_reason(ledger: AnyLedger) -> None:
+    """A flood of one refusal is one row; another reason or another token is another (case 26)."""
+    mismatch, expired = ErrorReason.CALL_MISMATCH, ErrorReason.TOKEN_EXPIRED
+    for number in range(20):
+        await ledger.refuse(a_refusal(1, mismatch, execution_id=f"refusal-{number}"))
+    await ledger.refuse(a_refusal(1, expired, execution_id="refusal-30"))
+    await ledger.refuse(a_refusal(2, mismatch, execution_id="refusal-40"))
+    assert await ledger.undelivered(10) == [
+        a_refusal(1, mismatch, execution_id="refusal-0"),
+        a_refusal(1, expired, execution_id="refusal-30"),
+        a_refusal(2, mismatch, execution_id="refusal-40"),
+    ]
+
+
+async def test_a_refusal_uses_no_token_up(ledger: AnyLedger) -> None:
+    """A token that was refused can still be redeemed, and one that was redeemed can still be refused."""
+    await ledger.refuse(a_refusal(1, ErrorReason.CALL_MISMATCH))
+    assert await ledger.redeem(a_redemption()) is None
+    await ledger.refuse(a_refusal(1, ErrorReason.TOKEN_ALREADY_REDEEMED, execution_id="refusal-2"))
+    assert len(await ledger.list_executions()) == 3
+
+
+async def test_a_delivered_refusal_is_not_kept_again(ledger: AnyLedger) -> None:
+    """Delivery does not open the gate for the same refusal."""
+    refusal = a_refusal(1, ErrorReason.CALL_MISMATCH)
+    await ledger.refuse(refusal)
+    await ledger.delivered(refusal)
+    await ledger.refuse(replace(refusal, execution_id="refusal-2"))
+    assert await ledger.undelivered(10) == []
+
+
+async def test_the_outbox_is_in_order_of_age_and_bounded(ledger: AnyLedger) -> None:
+    """The oldest come first, no more than asked for."""
+    for number in range(5):
+        await ledger.redeem(a_redemption(number))
+    for number in reversed(range(5)):
+        await ledger.finish(an_end(number))
+    assert await ledger.undelivered(3) == [an_end(0), an_end(1), an_end(2)]
+
+
+async def test_what_is_undeliverable_is_kept_out_of_the_outbox_and_listed(ledger: AnyLedger) -> None:
+    """An outcome that will never be taken no longer waits, and a person can find it."""
+    await ledger.redeem(a_redemption())
+    await ledger.finish(an_end())
+    refusal = InterlockError(reason=ErrorReason.DECISION_NOT_FOUND, message="no such decision")
+    await ledger.undeliverable(an_end(), refusal)
+    assert await ledger.undelivered(10) == []
+    [execution] = await ledger.list_executions()
+    assert (execution.delivery, execution.kind) == ("undeliverable", OutcomeKind.SUCCEEDED)
+
+
+async def test_recovering_ends_what_was_redeemed_and_not_ended_as_unknown(ledger: AnyLedger) -> None:
+    """Each redemption without outcome becomes `unknown` once, in the outbox, and stays used (invariant 8)."""
+    for number in (1, 2, 3):
+        await ledger.redeem(a_redemption(number))
+    await ledger.finish(an_end(2))
+    assert await ledger.recover(LATER) == [an_unknown(1), an_unknown(3)]
+    assert await ledger.recover(LATER) == []
+    assert await ledger.undelivered(10) == [an_unknown(1), an_end(2), an_unknown(3)]
+    assert await ledger.redeem(a_redemption(execution_id="execution-9")) == "execution-1"
+    listed = await ledger.list_executions(kind=OutcomeKind.UNKNOWN)
+    assert [execution.execution_id for execution in listed] == ["execution-3", "execution-1"]
+
+
+async def test_a_recovered_execution_never_ends_before_it_began(ledger: AnyLedger) -> None:
+    """A clock that was set back between crash and restart makes no outcome of negative length (case 22)."""
+    await ledger.redeem(a_redemption())
+    [outcome] = await ledger.recover(NOON - timedelta(hours=1))
+    assert outcome.end_time == outcome.start_time == NOON
+
+
+async def test_executions_are_listed_newest_first(ledger: AnyLedger) -> None:
+    """A person sees running, ended and refused executions, by kind or all, newest first, as many as asked."""
+    await ledger.redeem(a_redemption(1))
+    await ledger.redeem(a_redemption(2))
+    await ledger.finish(an_end(1))
+    await ledger.refuse(a_refusal(3, ErrorReason.TOKEN_EXPIRED))
+    listed = await ledger.list_executions()
+    assert [(each.execution_id, each.kind, each.tool, each.refusal, each.delivery) for each in listed] == [
+        ("refusal-3", OutcomeKind.REFUSED, "", "TOKEN_EXPIRED", "waiting"),
+        ("execution-2", None, "files/write", "", ""),
+        ("execution-1", OutcomeKind.SUCCEEDED, "files/write", "", "waiting"),
+    ]
+    assert [each.end_time for each in listed] == [LATER, None, LATER]
+    assert await ledger.list_executions(limit=1) == listed[:1]
+    assert await ledger.list_executions(kind=OutcomeKind.SUCCEEDED) == listed[2:]
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path, limit_seconds: float = LIMIT_SECONDS) -> AsyncIterator[SqliteLedger]:
+    ledger = SqliteLedger(path, limit_seconds=limit_seconds)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+CRASH = """
+import asyncio, sys
+from pathlib import Path
+from interlock.adapters.ledger_sqlite import SqliteLedger
+from tests.contract.test_ledger import a_redemption, an_end
+
+async def main():
+    ledger = SqliteLedger(Path(sys.argv[1]), limit_seconds=10)
+    await ledger.redeem(a_redemption(1))
+    await ledger.finish(an_end(1))
+    await ledger.redeem(a_redemption(2))
+    print("redeemed", flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_crash_between_redeem_and_run_is_unknown_and_never_runs_again(path: Path) -> None:
+    """After kill -9 the redemption is there, ends as `unknown`, and its token is used (invariant 8, case 25)."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CRASH, str(path), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"redeemed\n"
+    process.kill()
+    await process.wait()
+    async with opened(path) as ledger:
+        assert await ledger.recover(LATER) == [an_unknown(2)]
+        assert await ledger.undelivered(10) == [an_end(1), an_unknown(2)]
+        assert await ledger.redeem(a_redemption(2, execution_id="execution-9")) == "execution-2"
+
+
+async def test_what_was_redeemed_stays_redeemed_after_a_restart(path: Path) -> None:
+    """A token is used for good, not only while the process lives."""
+    async with opened(path) as ledger:
+        await ledger.redeem(a_redemption())
+        await ledger.finish(an_end())
+    async with opened(path) as ledger:
+        assert await ledger.recover(LATER) == []
+        assert await ledger.redeem(a_redemption(execution_id="execution-2")) == "execution-1"
+
+
+async def refused(ledger: SqliteLedger, redemption: Redemption) -> None:
+    with pytest.raises(InterlockError) as caught:
+        await ledger.redeem(redemption)
+    assert caught.value.reason == ErrorReason.LEDGER_UNAVAILABLE
+    assert caught.value.retry_after
+
+
+@pytest.mark.parametrize("broken", ["xWrite", "xSync"])
+async def test_a_disk_that_fails_redeems_nothing_and_recovers_by_itself(path: Path, broken: str) -> None:
+    """While the disk fails no token is redeemed; afterwards the same token is redeemed as the first (case 16)."""
+    with BrokenDisk() as disk:
+        async with opened(path) as ledger:
+            disk.fails = broken
+            for _ in range(3):
+                await refused(ledger, a_redemption())
+            with pytest.raises(InterlockError):
+                await ledger.writable()
+            disk.fails = ""
+            await ledger.writable()
+            assert await ledger.redeem(a_redemption()) is None
+
+
+async def test_a_disk_that_hangs_redeems_nothing_even_when_its_commit_comes_late(path: Path) -> None:
+    """A token whose redemption was told to have failed stays free, also when the disk did it (case 17)."""
+    with BrokenDisk() as disk:
+        async with opened(path) as ledger:
+            disk.hang()
+            await refused(ledger, a_redemption())
+            await refused(ledger, a_redemption())
+            disk.go_on()
+            await until(lambda: _answers(ledger), poll_seconds=0.01)
+            assert await ledger.list_executions() == []
+            assert await ledger.redeem(a_redemption()) is None
+
+
+async def _answers(ledger: SqliteLedger) -> bool:
+    try:
+        await ledger.writable()
+    except InterlockError:
+        return False
+    return True
+
+
+async def test_an_end_whose_commit_comes_late_is_kept_once(path: Path) -> None:
+    """An outcome that is put in again, for the first time seemed to fail, is one outcome."""
+    with BrokenDisk() as disk:
+        async with opened(path) as ledger:
+            await ledger.redeem(a_redemption())
+            disk.hang()
+            with pytest.raises(InterlockError):
+                await ledger.finish(an_end())
+            disk.go_on()
+            await until(lambda: _answers(ledger), poll_seconds=0.01)
+            await ledger.finish(an_end())
+            assert await ledger.undelivered(10) == [an_end()]
+
+
+async def test_a_lock_held_by_another_redeems_nothing(path: Path) -> None:
+    """A write lock that another connection holds ends in the time limit, and then all works again (case 17)."""
+    async with opened(path) as ledger:
+        other = apsw.Connection(str(path))
+        with contextlib.closing(other):
+            other.execute("BEGIN IMMEDIATE")
+            await refused(ledger, a_redemption())
+            other.execute("ROLLBACK")
+        assert await ledger.redeem(a_redemption()) is None
+
+
+async def test_a_second_ledger_on_the_file_is_refused(path: Path) -> None:
+    """One process has the ledger; a person may read it meanwhile."""
+    async with opened(path) as ledger:
+        await ledger.redeem(a_redemption())
+        with pytest.raises(StoreUnusable, match="only one process may write it"):
+            SqliteLedger(path, limit_seconds=1)
+        with contextlib.closing(open_ledger(path, read_only=True)) as reader:
+            assert list_executions(reader) == await ledger.list_executions()
+    async with opened(path):
+        pass
+
+
+def test_a_damaged_ledger_is_refused_and_gives_its_lock_back(path: Path) -> None:
+    """A ledger that fails its check does not start, says why, and holds nothing."""
+    path.write_bytes(b"no ledger" * 1000)
+    for _ in range(2):
+        with pytest.raises(StoreUnusable, match="not a database"):
+            SqliteLedger(path, limit_seconds=1)
+
+
+async def test_pruning_forgets_only_what_expired_long_ago_and_was_reported(path: Path) -> None:
+    """A used token is remembered for 30 days past its end, and as long as its outcome waits (case 22)."""
+    expire_time = a_redemption().expire_time
+    async with opened(path) as ledger:
+        for number in (1, 2):
+            await ledger.redeem(a_redemption(number))
+            await ledger.finish(an_end(number))
+        await ledger.redeem(a_redemption(3))
+        await ledger.delivered(an_end(1))
+        assert await ledger.prune(expire_time + KEPT) == 0
+        assert await ledger.prune(expire_time + KEPT + timedelta(microseconds=1)) == 1
+        assert await ledger.redeem(a_redemption(2, execution_id="again")) == "execution-2"
+        assert await ledger.redeem(a_redemption(3, execution_id="again")) == "execution-3"

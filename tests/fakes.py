@@ -1,0 +1,371 @@
+"""In-memory fakes of the ports, which behave as the real adapters do; tests/contract holds them to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from interlock.core.decision import Evaluated
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.execution import Execution
+from interlock.core.identity import Credential
+from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.policy_input import PolicyInput
+from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after, seal
+from interlock.ports import Redemption, ToolOutcomeUnknown, ToolResult
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class SettableClock:
+    """ports.Clock that stands still until it is moved."""
+
+    def __init__(self, at: datetime = NOON) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def move(self, by: timedelta) -> None:
+        self.at += by
+
+
+class CountingIdentifiers:
+    """ports.Identifiers: `id-1`, `id-2` and so on."""
+
+    def __init__(self, prefix: str = "id") -> None:
+        self._prefix = prefix
+        self._given = 0
+
+    def new(self) -> str:
+        self._given += 1
+        return f"{self._prefix}-{self._given}"
+
+
+class OneKeyPair:
+    """ports.TokenSigner and ports.PublishedKeys of one Ed25519 key pair."""
+
+    def __init__(self, kid: str = "key-1") -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self._kid = kid
+
+    @property
+    def kid(self) -> str:
+        return self._kid
+
+    def sign(self, data: bytes) -> bytes:
+        return self._private.sign(data)
+
+    def verify(self, kid: str, signing_input: bytes, signature: bytes) -> bool | None:
+        if kid != self._kid:
+            return None
+        try:
+            self._private.public_key().verify(signature, signing_input)
+        except InvalidSignature:
+            return False
+        return True
+
+    async def ensure(self, kid: str) -> None:
+        pass
+
+
+class MemoryLedger:
+    """ports.Ledger and ports.Outbox in memory. Set `away` to make it fail as a ledger on a full disk does."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.failures = 0
+        self._executions: dict[tuple[str, str], Execution] = {}
+
+    @property
+    def executions(self) -> list[Execution]:
+        return list(self._executions.values())
+
+    async def redeem(self, redemption: Redemption) -> str | None:
+        await self._pause()
+        added = Execution(
+            execution_id=redemption.execution_id,
+            token_id=redemption.token_id,
+            decision_id=redemption.decision_id,
+            tool=redemption.tool,
+            kind=None,
+            refusal="",
+            result_digest="",
+            start_time=redemption.start_time,
+            end_time=None,
+            delivery="",
+        )
+        kept = self._executions.setdefault((redemption.token_id, ""), added)
+        return None if kept is added else kept.execution_id
+
+    async def finish(self, outcome: Outcome) -> None:
+        await self._pause()
+        self._end(outcome)
+
+    async def refuse(self, outcome: Outcome) -> None:
+        await self._pause()
+        self._executions.setdefault(
+            (outcome.token_id, outcome.refusal),
+            Execution(
+                execution_id=outcome.execution_id,
+                token_id=outcome.token_id,
+                decision_id=outcome.decision_id,
+                tool="",
+                kind=outcome.kind,
+                refusal=outcome.refusal,
+                result_digest=outcome.result_digest,
+                start_time=outcome.start_time,
+                end_time=outcome.end_time,
+                delivery="waiting",
+            ),
+        )
+
+    async def writable(self) -> bool:
+        await self._pause()
+        return True
+
+    async def recover(self, at: datetime) -> list[Outcome]:
+        await self._pause()
+        running = [execution for execution in self.executions if execution.kind is None]
+        outcomes = [_unknown(execution, at) for execution in running]
+        for outcome in outcomes:
+            self._end(outcome)
+        return outcomes
+
+    async def undelivered(self, limit: int) -> list[Outcome]:
+        await self._pause()
+        return [_outcome(execution) for execution in self.executions if execution.delivery == "waiting"][
+            :limit
+        ]
+
+    async def delivered(self, outcome: Outcome) -> None:
+        await self._pause()
+        self._settle(outcome, "delivered")
+
+    async def undeliverable(self, outcome: Outcome, refusal: InterlockError) -> None:
+        await self._pause()
+        self._settle(outcome, "undeliverable")
+
+    async def list_executions(self, *, kind: OutcomeKind | None = None, limit: int = 100) -> list[Execution]:
+        await self._pause()
+        found = [execution for execution in reversed(self.executions) if kind in (None, execution.kind)]
+        return found[:limit]
+
+    async def close(self) -> None:
+        pass
+
+    async def _pause(self) -> None:
+        """Others get their turn, as they do while a disk works."""
+        await asyncio.sleep(0)
+        if self.away:
+            self.failures += 1
+            raise InterlockError(reason=ErrorReason.LEDGER_UNAVAILABLE, message="the ledger is away")
+
+    def _end(self, outcome: Outcome) -> None:
+        key = (outcome.token_id, "")
+        if self._executions[key].kind is None:
+            self._executions[key] = replace(
+                self._executions[key],
+                kind=outcome.kind,
+                result_digest=outcome.result_digest,
+                end_time=outcome.end_time,
+                delivery="waiting",
+            )
+
+    def _settle(self, outcome: Outcome, delivery: str) -> None:
+        key = (outcome.token_id, outcome.refusal)
+        self._executions[key] = replace(self._executions[key], delivery=delivery)
+
+
+def _unknown(execution: Execution, at: datetime) -> Outcome:
+    return _outcome(replace(execution, kind=OutcomeKind.UNKNOWN, end_time=max(at, execution.start_time)))
+
+
+def _outcome(execution: Execution) -> Outcome:
+    assert execution.kind is not None
+    assert execution.end_time is not None
+    return Outcome(
+        execution_id=execution.execution_id,
+        decision_id=execution.decision_id,
+        token_id=execution.token_id,
+        kind=execution.kind,
+        result_digest=execution.result_digest,
+        refusal=execution.refusal,
+        start_time=execution.start_time,
+        end_time=execution.end_time,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call that reached a fake tool server."""
+
+    server: str
+    tool: str
+    arguments: Mapping[str, Any]
+    limit_seconds: float
+
+
+async def answer_done(call: ToolCall) -> ToolResult:
+    """A tool that answers `done`."""
+    return ToolResult(failed=False, value={"content": [{"type": "text", "text": "done"}]})
+
+
+async def answer_error(call: ToolCall) -> ToolResult:
+    """A tool that answers with an error."""
+    return ToolResult(
+        failed=True, value={"content": [{"type": "text", "text": "no such file"}], "isError": True}
+    )
+
+
+async def answer_nothing(call: ToolCall) -> ToolResult:
+    """A tool whose server is lost in the middle of the call."""
+    raise ToolOutcomeUnknown
+
+
+@dataclass(slots=True, kw_only=True)
+class ScriptedTools:
+    """ports.ToolRunner whose `behave` is the tool. `calls` holds what reached it."""
+
+    behave: Callable[[ToolCall], Awaitable[ToolResult]] = answer_done
+    up: bool = True
+    calls: list[ToolCall] = field(default_factory=list)
+
+    async def ready(self, server: str) -> bool:
+        return self.up
+
+    async def run(
+        self, server: str, tool: str, arguments: Mapping[str, Any], *, limit_seconds: float
+    ) -> ToolResult:
+        call = ToolCall(server=server, tool=tool, arguments=arguments, limit_seconds=limit_seconds)
+        self.calls.append(call)
+        return await self.behave(call)
+
+
+class MemorySink:
+    """ports.OutcomeSink in memory. `refuse_with` gives the error for an outcome, None to take it."""
+
+    def __init__(self) -> None:
+        self.taken: list[Outcome] = []
+        self.attempts = 0
+        self.refuse_with: Callable[[Outcome], InterlockError | None] = lambda outcome: None
+
+    async def deliver(self, outcome: Outcome) -> None:
+        self.attempts += 1
+        await asyncio.sleep(0)
+        if refusal := self.refuse_with(outcome):
+            raise refusal
+        self.taken.append(outcome)
+
+
+class MemoryDecisionLog:
+    """ports.DecisionLog and ports.RecordReader in memory.
+
+    Set `away` to make all of it fail, or `full` to make only appending fail, as a store on a bad or full
+    disk does.
+    """
+
+    def __init__(self) -> None:
+        self.away = False
+        self.full = False
+        self.appends = 0
+        self.records: list[Record] = []
+
+    async def recall(self, onces: Sequence[str]) -> list[Record | None]:
+        await self._pause()
+        return [self._find_once(once) for once in onces]
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Record]:
+        await self._pause()
+        if self.full:
+            raise _log_unavailable()
+        before = len(self.records)
+        try:
+            appended = [self._append(draft) for draft in drafts]
+        except BaseException:
+            del self.records[before:]
+            raise
+        self.appends += 1
+        return appended
+
+    async def writable(self) -> bool:
+        await self.append([])
+        return True
+
+    async def list_records(
+        self, *, tenants: Sequence[str], type: RecordType | None, decision_id: str, start: int, limit: int
+    ) -> list[Record]:
+        await self._pause()
+        found = [
+            record
+            for record in self.records[start:]
+            if record.tenant in tenants
+            and type in (None, record.type)
+            and decision_id in ("", record.decision_id)
+        ]
+        return found[:limit]
+
+    async def get_record(self, log_index: int) -> Record | None:
+        await self._pause()
+        return self.records[log_index] if 0 <= log_index < len(self.records) else None
+
+    async def decision_record(self, decision_id: str) -> Record | None:
+        await self._pause()
+        found = [record for record in self.records if record.decision_id == decision_id != ""]
+        return next((record for record in found if record.type is RecordType.DECISION), None)
+
+    async def head(self) -> Head:
+        await self._pause()
+        return self._head()
+
+    async def _pause(self) -> None:
+        """Others get their turn, as they do while a disk works."""
+        await asyncio.sleep(0)
+        if self.away:
+            raise _log_unavailable()
+
+    def _append(self, draft: Draft) -> Record:
+        if found := self._find_once(draft.once):
+            return found
+        self.records.append(seal(draft, self._head()))
+        return self.records[-1]
+
+    def _find_once(self, once: str) -> Record | None:
+        return next((record for record in self.records if record.once == once != ""), None)
+
+    def _head(self) -> Head:
+        return head_after(self.records[-1]) if self.records else EMPTY
+
+
+def _log_unavailable() -> InterlockError:
+    return InterlockError(reason=ErrorReason.DECISION_LOG_UNAVAILABLE, message="the decision log is away")
+
+
+class ScriptedEngine:
+    """ports.PolicyEngine whose `answer` is the policy. `batches` holds what it was asked."""
+
+    def __init__(self, answer: Callable[[PolicyInput], Evaluated | InterlockError]) -> None:
+        self.answer = answer
+        self.batches: list[list[PolicyInput]] = []
+
+    async def evaluate(
+        self, inputs: Sequence[PolicyInput], *, limit_seconds: float
+    ) -> list[Evaluated | InterlockError]:
+        await asyncio.sleep(0)
+        self.batches.append(list(inputs))
+        return [self.answer(document) for document in inputs]
+
+
+class MemoryCredentials:
+    """ports.Credentials in memory."""
+
+    def __init__(self, *credentials: Credential) -> None:
+        self._credentials = {credential.caller.credential_id: credential for credential in credentials}
+
+    async def find(self, credential_id: str) -> Credential | None:
+        await asyncio.sleep(0)
+        return self._credentials.get(credential_id)

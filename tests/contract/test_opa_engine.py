@@ -15,6 +15,7 @@ from interlock.adapters.policy_bundle import build_bundle, open_signing_key
 from interlock.core.decision import Evaluated, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.policy_input import PolicyInput
+from tests.contract.processes import cpu_ticks
 from tests.contract.sidecars import REVISION, Running, options_for, running, sign_unchecked
 from tests.policy_inputs import an_input
 from tests.waiting import PATIENCE_SECONDS, until
@@ -262,9 +263,8 @@ async def test_a_policy_without_the_entry_point_decides_nothing(opa: Path, tmp_p
 
 
 def _cpu_ticks(sidecar: OpaSidecar) -> int:
-    """Processor time that OPA has used, in clock ticks (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{sidecar.process_id}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    assert sidecar.process_id is not None
+    return cpu_ticks(sidecar.process_id)
 
 
 async def _until_idle(sidecar: OpaSidecar) -> None:

@@ -1,6 +1,5 @@
 """Catalog files: YAML, read strictly, written in one way."""
 
-import os
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from interlock.core.canonical import UnencodableError, canonicalize
+from interlock.core.canonical import UnencodableError, canonicalize, parse_canonical
 from interlock.core.catalog import Catalog, CatalogError, CatalogFile, build_catalog
 
 MAX_FILE_BYTES = 4 * 2**20
@@ -30,6 +29,8 @@ _PLAIN = (
         list("-0123456789"),
     ),
 )
+# Line breaks of YAML 1.1 only, which a reader folds into others.
+_ANOTHER_BREAK = re.compile("[\r\x85\u2028\u2029]")
 _TYPES = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
@@ -56,12 +57,24 @@ def read_catalog_file(path: Path) -> CatalogFile:
 
 
 def write_catalog_file(file: CatalogFile, path: Path) -> None:
-    """Write the file, in place of the one that is there. The same catalog file always gives the same bytes."""
+    """Write the file, in place of the one that is there. Equal catalog files give equal bytes.
+
+    Raises CatalogError for a schema with numbers that have no canonical form.
+    """
     stated = file.model_dump(mode="json", exclude_defaults=True)
+    for tool in stated["tools"]:
+        tool["arguments"] = _ordered(tool["name"], tool["arguments"])
     text = _HEADER + yaml.dump(stated, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    draft.replace(path)
+
+
+def _ordered(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return parse_canonical(canonicalize(schema))
+    except UnencodableError as error:
+        raise CatalogError(f"tool `{name}`: {error}") from error
 
 
 def _check_alone(path: Path, file: CatalogFile) -> None:
@@ -113,13 +126,13 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(
                 None, None, "an alias, expected the value itself", event.start_mark
             )
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:str":
@@ -135,15 +148,20 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Quotes what either reading of YAML would take for something else than a string."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         super().increase_indent(flow, indentless=False)
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = None
+    if _ANOTHER_BREAK.search(text):
+        style = '"'
+    elif "\n" in text:
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -22,7 +22,11 @@ def main(parent: str, address_space: str, program: str, *arguments: str) -> None
         if os.getppid() != int(parent):
             sys.exit("the parent ended before its child began")
         _limit_address_space(int(address_space))
-    os.execv(program, [program, *arguments])  # noqa: S606 - no shell is wanted
+    os.environ.pop("LC_CTYPE", None)  # Python sets it for itself where no locale is given (PEP 538)
+    try:
+        os.execv(program, [program, *arguments])  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        sys.exit(f"`{program}` cannot be run: {error.strerror}")
 
 
 def _limit_address_space(wanted: int) -> None:

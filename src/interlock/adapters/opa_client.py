@@ -35,7 +35,7 @@ class OpaAddress:
     def __post_init__(self) -> None:
         if (self.socket is None) != bool(self.url):
             raise ValueError("expected a socket or a url of opa, and not both")
-        if not _is_plain(self.base):
+        if self.url and not _is_plain(self.url):
             raise ValueError(
                 "expected a url of opa such as `https://opa.example:8181`, without user or query"
             )
@@ -106,12 +106,13 @@ class OpaClient(AsyncOpaClient):  # type: ignore[misc]  # the library ships no t
             return response.status, await _read(response)
 
 
-def _is_plain(url: URL) -> bool:
-    return (
-        url.scheme in {"http", "https"}
-        and bool(url.host)
-        and not (url.user or url.password or url.query_string or url.fragment)
-    )
+def _is_plain(text: str) -> bool:
+    try:
+        url = URL(text)
+    except ValueError:
+        return False
+    more = url.user or url.password or url.query_string or url.fragment
+    return url.scheme in {"http", "https"} and bool(url.host) and not more
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

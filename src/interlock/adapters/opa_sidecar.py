@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,7 @@ class OpaSidecar:
         self._socket.unlink(missing_ok=True)
         try:
             return await asyncio.create_subprocess_exec(
-                *_tether(), *self._command(), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=_ENVIRONMENT
+                *_tether(), *self._command(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=_ENVIRONMENT
             )
         except OSError as error:
             raise SidecarError(f"opa cannot be started: {error.strerror}") from error
@@ -153,14 +153,14 @@ class OpaSidecar:
 
 async def _watch(process: Process) -> None:
     """Wait for the child's end, and pass on what it says of errors."""
-    assert process.stderr is not None
-    while said := await process.stderr.read(2**16):
+    assert process.stdout is not None
+    while said := await process.stdout.read(2**16):
         log.warning("opa_says", text=_text(said))
     await process.wait()
 
 
 async def _last_words(process: Process) -> str:
-    return _text((await process.communicate())[1]) or f"it said nothing, with exit code {process.returncode}"
+    return _text((await process.communicate())[0]) or f"it said nothing, with exit code {process.returncode}"
 
 
 async def _end(process: Process) -> None:

@@ -87,7 +87,8 @@ def open_database(
         raise StoreUnusable(f"`{path}` cannot be opened: {error}") from error
     try:
         _check_identity(connection, path, application_id, migrations, read_only=read_only)
-        _check_content(connection, path)
+        if not read_only:
+            _check_content(connection, path)
         _set_durability(connection, read_only=read_only)
         if not read_only:
             _migrate(connection, application_id, migrations)

@@ -8,7 +8,6 @@ import typer
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
 from interlock.cli.output import fail, print_json, print_line, print_table
 from interlock.compose import credentials
-from interlock.compose.settings import SettingsError
 from interlock.core.identity import CallerKind, Credential
 
 application = typer.Typer(help="Give, list and revoke credentials.", no_args_is_help=True)
@@ -28,14 +27,13 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Give a new credential. It is shown this once and kept nowhere; the store has a hash only."""
-    try:
-        credential, text = credentials.create_credential(
-            settings_of(config), kind=kind, name=name, tenant=tenant, roles=role or []
-        )
-        if output:
-            _write(output, text)
-    except (credentials.CredentialError, SettingsError, OSError) as error:
-        fail(error)
+    if output and output.exists():
+        fail(f"`{output}` is there already")
+    credential, text = credentials.create_credential(
+        settings_of(config), kind=kind, name=name, tenant=tenant, roles=role or []
+    )
+    if output:
+        _write(output, text)
     shown = _fields(credential) | ({"file": str(output)} if output else {"credential": text})
     if as_json:
         print_json(shown)
@@ -59,10 +57,7 @@ def list_(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 @application.command()
 def revoke(credential_id: str, config: Config = DEFAULT_CONFIG) -> None:
     """End a credential; a running service refuses it within a second."""
-    try:
-        credentials.revoke_credential(settings_of(config), credential_id)
-    except credentials.CredentialError as error:
-        fail(error)
+    credentials.revoke_credential(settings_of(config), credential_id)
     print_line(f"credential {credential_id} is revoked")
 
 
@@ -80,5 +75,8 @@ def _fields(credential: Credential) -> dict[str, object]:
 
 
 def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text + "\n")
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(text + "\n")
+    except OSError as error:
+        fail(f"`{path}` cannot be written: {error.strerror}")

@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
-from interlock.adapters.signing_key import KeyInfo, SigningKeyError
+from interlock.adapters.signing_key import KeyInfo
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
-from interlock.cli.output import fail, print_json, print_line, print_table
+from interlock.cli.output import print_json, print_line, print_table
 from interlock.compose import keys
-from interlock.compose.settings import SettingsError
 
 application = typer.Typer(help="List and rotate the keys that sign execution tokens.", no_args_is_help=True)
 
@@ -16,10 +15,7 @@ application = typer.Typer(help="List and rotate the keys that sign execution tok
 @application.command("list")
 def list_(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """List the keys: which one signs, which one is next, and which ones gateways still verify with."""
-    try:
-        rows = [_fields(key) for key in keys.list_keys(settings_of(config))]
-    except (SigningKeyError, SettingsError) as error:
-        fail(error)
+    rows = [_fields(key) for key in keys.list_keys(settings_of(config))]
     if as_json:
         print_json(rows)
     else:
@@ -38,10 +34,7 @@ def rotate(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Make the next key. It is published now and signs five minutes later; the old one stays published."""
-    try:
-        key = keys.rotate_keys(settings_of(config), at_once=at_once)
-    except (SigningKeyError, SettingsError) as error:
-        fail(error)
+    key = keys.rotate_keys(settings_of(config), at_once=at_once)
     print_line(f"key {key.kid} signs from {key.not_before.isoformat()}")
 
 

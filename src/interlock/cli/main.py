@@ -1,8 +1,14 @@
 """The `interlock` command. Each verb is in the file of its name; a verb parses, prints, and calls compose or client."""
 
+import logging
+import sys
+
 import typer
 
 from interlock.cli import call, catalog, credentials, doctor, executions, keys, log, policy, run, token
+from interlock.cli.output import say_why
+from interlock.compose.process import configure_logging
+from interlock.compose.user_errors import USER_ERRORS
 
 application = typer.Typer(
     name="interlock",
@@ -19,5 +25,10 @@ for group in (credentials, catalog, keys, token, log, executions, policy):
 
 
 def main() -> None:
-    """Entry point of the command."""
-    application()
+    """Entry point of the command. An error that a person can mend is told in its own words, without a traceback."""
+    configure_logging(logging.ERROR)
+    try:
+        application()
+    except USER_ERRORS as error:
+        say_why(error)
+        sys.exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli.output import fail
-from interlock.compose.settings import Settings, SettingsError, load_settings
+from interlock.compose.settings import Settings, load_settings
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="INTERLOCK_CONFIG", help="File of settings (TOML).")
@@ -28,11 +28,8 @@ DEFAULT_GATEWAY = "127.0.0.1:7420"
 
 
 def settings_of(config: Path) -> Settings:
-    """The settings, or an end that says what is wrong with them."""
-    try:
-        return load_settings(config)
-    except SettingsError as error:
-        fail(error)
+    """The settings. Raises SettingsError."""
+    return load_settings(config)
 
 
 def read_secret(file: Path | None, *, name: str, environment: str | None) -> str:

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+WIDE = 240
+"""Columns of a table that goes into a file or a pipe, where nothing needs to be folded."""
+
 # Control, format (bidirectional and zero-width too), private and unassigned characters, and line separators.
 _UNSAFE = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
 
@@ -28,10 +31,13 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """A table; cells are data, never markup."""
-    table = Table(*columns, title=title or None, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else WIDE)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
@@ -48,9 +54,14 @@ def print_line(text: str) -> None:
 
 def fail(message: object) -> NoReturn:
     """Say on stderr why it does not work, and end with status 1."""
+    say_why(message)
+    raise typer.Exit(1)
+
+
+def say_why(message: object) -> None:
+    """Say on stderr why it does not work."""
     for line in str(message).splitlines() or [""]:
         sys.stderr.write(f"interlock: {visible(line)}\n")
-    raise typer.Exit(1)
 
 
 def _shown(character: str) -> str:

@@ -36,7 +36,7 @@ def up(config: Config = DEFAULT_CONFIG) -> None:
     settings = settings_of(config)
     if settings.service is None or settings.gateway is None:
         fail("`up` needs `[service]` and `[gateway]` in the settings; run `serve` or `gateway` alone instead")
-    sys.exit(asyncio.run(together.run_both(config)))
+    sys.exit(asyncio.run(together.run_both(config, settings.service)))
 
 
 def _announce(what: str) -> Serving:

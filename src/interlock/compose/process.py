@@ -27,7 +27,7 @@ class Addresses:
 Serving = Callable[[Addresses], None]
 
 
-def configure_logging() -> None:
+def configure_logging(level: int = logging.INFO) -> None:
     """JSON lines on stderr. Tracebacks come without local variables, which could hold arguments (case 63)."""
     structlog.configure(
         processors=[
@@ -37,7 +37,7 @@ def configure_logging() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

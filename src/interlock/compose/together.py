@@ -7,14 +7,25 @@ import sys
 from asyncio.subprocess import Process
 from pathlib import Path
 
+from interlock.compose.settings import ServiceSettings
 
-async def run_both(config: Path) -> int:
-    """Run `serve` and `gateway` until a signal, or until one ends; the status of the first that ends."""
+LOOK_SECONDS = 0.05
+
+
+async def run_both(config: Path, service: ServiceSettings) -> int:
+    """Run `serve` and `gateway` until a signal, or until one ends; the status of the first that ends.
+
+    The gateway starts when the service is there, so that it finds the keys to verify with.
+    """
     processes: list[Process] = []
+    told = _told_to_end()
     try:
         processes.append(await _start("serve", config))
-        processes.append(await _start("gateway", config))
-        return await _first_end(processes)
+        listening = asyncio.create_task(_until_listening(service))
+        if await _first_of(listening, told, processes) is listening:
+            processes.append(await _start("gateway", config))
+            await _first_of(None, told, processes)
+        return next((status for process in processes if (status := process.returncode) is not None), 0)
     finally:
         await _end_all(processes)
 
@@ -26,15 +37,33 @@ async def _start(verb: str, config: Path) -> Process:
     )
 
 
-async def _first_end(processes: list[Process]) -> int:
+def _told_to_end() -> asyncio.Task[bool]:
     told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    ends = [asyncio.create_task(process.wait()) for process in processes]
-    signalled = asyncio.create_task(told.wait())
-    done, _ = await asyncio.wait([*ends, signalled], return_when=asyncio.FIRST_COMPLETED)
-    signalled.cancel()
-    return next((end.result() for end in ends if end in done), 0)
+    return asyncio.create_task(told.wait())
+
+
+async def _until_listening(service: ServiceSettings) -> None:
+    host, _, port = service.listen.rpartition(":")
+    while True:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.close()
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _first_of(
+    listening: asyncio.Task[None] | None, told: asyncio.Task[bool], processes: list[Process]
+) -> asyncio.Task[None] | None:
+    """`listening`, if that comes before a signal and before the end of any process."""
+    ends = {asyncio.create_task(process.wait()) for process in processes}
+    others = {listening} if listening else set()
+    await asyncio.wait({told, *ends, *others}, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        end.cancel()
+    return listening if listening and listening.done() else None
 
 
 async def _end_all(processes: list[Process]) -> None:

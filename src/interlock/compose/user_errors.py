@@ -1,5 +1,6 @@
 """The errors whose text tells a person what is wrong and what to do; any other is a defect."""
 
+from interlock.adapters.mcp_servers import McpServerError
 from interlock.adapters.opa_binary import OpaError
 from interlock.adapters.opa_sidecar import SidecarError
 from interlock.adapters.policy_bundle import PolicyBundleError
@@ -19,6 +20,7 @@ USER_ERRORS = (
     CredentialError,
     InterlockError,
     KeySetError,
+    McpServerError,
     OpaError,
     PolicyBundleError,
     PolicyRollback,

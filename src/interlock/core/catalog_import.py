@@ -4,12 +4,16 @@ The claims are the server's own: a person reads the file before it is used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 
 from interlock.core import json_pointer
 from interlock.core.catalog import CatalogError, CatalogFile, Effect, ToolEntry
+
+MAX_PLACES = 10_000
 
 _SAME_PLACE = ("allOf", "anyOf", "oneOf")
 _SAME_PLACE_ONE = ("if", "then", "else")
@@ -24,7 +28,7 @@ def import_tools(listed: Sequence[Mapping[str, Any]], *, gateway: str, server: s
     Raises CatalogError: a tool without a name or a schema, with a name that no catalog can hold, or twice.
     """
     entries = sorted((import_tool(tool) for tool in listed), key=lambda entry: entry.name)
-    for first, second in zip(entries, entries[1:], strict=False):
+    for first, second in pairwise(entries):
         if first.name == second.name:
             raise CatalogError(f"the server lists tool `{first.name}` twice")
     try:
@@ -44,9 +48,11 @@ def import_tool(listed: Mapping[str, Any]) -> ToolEntry:
             name=listed.get("name", ""),
             description=listed.get("description") or "",
             arguments=schema,
-            effects=effects_of(listed.get("annotations") or {}),
+            effects=effects_of(_members(listed.get("annotations"))),
             sensitive=tuple(sensitive_pointers(schema)),
         )
+    except CatalogError as error:
+        raise CatalogError(f"tool `{name}`: {error}") from error
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
         raise CatalogError(f"tool `{name}`: `{problem['loc'][0]}`: {problem['msg'].lower()}") from error
@@ -67,43 +73,68 @@ def effects_of(annotations: Mapping[str, Any]) -> tuple[Effect, ...]:
 def sensitive_pointers(schema: Mapping[str, Any]) -> list[str]:
     """Pointers to what the schema calls `writeOnly` or `format: password`, wherever it can stand.
 
-    A schema that refers to itself can hold a secret at any depth: all from the second turn on is sensitive.
+    Where a schema refers to itself, or to where we cannot follow, all that is there is sensitive if the schema
+    speaks of secrets anywhere. Raises CatalogError: more than MAX_PLACES places to look at.
     """
-    found = {_pointer(path) for path in _sensitive(_Place(schema, (), schema, frozenset()))}
+    secretive = _holds_secret(schema)
+    found: set[str] = set()
+    seen: set[tuple[int, Path]] = set()
+    waiting = [_Place(schema, (), frozenset())]
+    while waiting and secretive:
+        place = waiting.pop()
+        if not isinstance(place.schema, dict) or (id(place.schema), place.path) in seen:
+            continue
+        seen.add((id(place.schema), place.path))
+        if len(seen) > MAX_PLACES:
+            raise CatalogError(f"its schema describes more than {MAX_PLACES} places")
+        target, lost = _follow(place, schema)
+        if lost or _is_secret(place.schema):
+            found.add(_pointer(place.path))
+        else:
+            waiting.extend([*target, *_at_same_path(place), *_below(place)])
     return sorted(found)
 
 
 class _Place(NamedTuple):
-    """A subschema, the path of what it describes, the whole document, and the `$ref`s that led here."""
+    """A subschema, the path of what it describes, and the `$ref`s that led here."""
 
     schema: Any
     path: Path
-    document: Mapping[str, Any]
     followed: frozenset[str]
 
     def to(self, schema: Any, *tokens: str | int) -> "_Place":
         return self._replace(schema=schema, path=(*self.path, *tokens))
 
 
-def _sensitive(place: _Place) -> Iterator[Path]:
-    if not isinstance(place.schema, dict):
-        return
-    if _is_secret(place.schema):
-        yield place.path
-        return
-    for inner in [*_at_same_path(place), *_below(place)]:
-        yield from _sensitive(inner)
-    if isinstance(reference := place.schema.get("$ref"), str):
-        yield from _behind(reference, place)
+def _follow(place: _Place, document: Mapping[str, Any]) -> tuple[list[_Place], bool]:
+    """Where the place refers to, and whether that cannot be followed or was before."""
+    reference = place.schema.get("$ref")
+    if reference is None:
+        return [], "$dynamicRef" in place.schema
+    target = _resolve(reference, document)
+    if target is None or reference in place.followed:
+        return [], True
+    return [place._replace(schema=target, followed=place.followed | {reference})], False
+
+
+def _resolve(reference: Any, document: Mapping[str, Any]) -> Any:
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    target: Any = document
+    try:
+        for token in json_pointer.to_path(unquote(reference[1:])):
+            target = target[int(token)] if isinstance(target, list) else target[token]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return target
 
 
 def _at_same_path(place: _Place) -> Iterator[_Place]:
-    schema = place.schema
     for keyword in _SAME_PLACE:
-        yield from (place.to(each) for each in _list(schema.get(keyword)))
+        yield from (place.to(each) for each in _list(place.schema.get(keyword)))
     for keyword in _SAME_PLACE_ONE:
-        yield place.to(schema.get(keyword))
-    yield from (place.to(each) for each in _members(schema.get("dependentSchemas")).values())
+        yield place.to(place.schema.get(keyword))
+    yield from (place.to(each) for each in _members(place.schema.get("dependentSchemas")).values())
 
 
 def _below(place: _Place) -> Iterator[_Place]:
@@ -114,28 +145,6 @@ def _below(place: _Place) -> Iterator[_Place]:
     # Draft 2019-09 and older have a list in `items`.
     for keyword in ("prefixItems", "items"):
         yield from (place.to(each, index) for index, each in enumerate(_list(schema.get(keyword))))
-
-
-def _behind(reference: str, place: _Place) -> Iterator[Path]:
-    if reference in place.followed:
-        if _holds_secret(place.document):
-            yield place.path
-        return
-    target = _resolve(reference, place.document)
-    yield from _sensitive(place._replace(schema=target, followed=place.followed | {reference}))
-
-
-def _resolve(reference: str, document: Mapping[str, Any]) -> Any:
-    """What a reference within the document leads to, None for any other: the catalog refuses those."""
-    if not reference.startswith("#"):
-        return None
-    target: Any = document
-    try:
-        for token in json_pointer.to_path(reference[1:]):
-            target = target[int(token)] if isinstance(target, list) else target[token]
-    except (ValueError, LookupError, TypeError):
-        return None
-    return target
 
 
 def _is_secret(schema: Mapping[str, Any]) -> bool:

@@ -39,7 +39,7 @@ class Reason(_Strict):
     code: ReasonCode
     message: Annotated[str, Field(min_length=1, max_length=1024)]
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_recordable)] = Field(default_factory=dict)
-    path: Annotated[str, Field(pattern=r"^(/.*)?$", max_length=1024)] = ""
+    path: Annotated[str, Field(pattern=r"^(?s:(/.*)?)$", max_length=1024)] = ""
 
 
 class Obligation(BaseModel):

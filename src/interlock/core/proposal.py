@@ -62,10 +62,10 @@ class RawProposal:
 class Proposal:
     """A well-formed proposal: one exact call.
 
-    `arguments` is the very value whose canonical form has `arguments_digest` (SHA-256, base64url);
-    `disclosed_arguments` is the same with sensitive values replaced by keyed digests, and is all that a
-    policy or a record sees. `tool` is None where the catalog has none of the name. `payload_digest` covers
-    all that the caller sent but the request_id.
+    `arguments_digest` is the SHA-256 (base64url) of the arguments' canonical form. `disclosed_arguments` are
+    the arguments with sensitive values replaced by keyed digests, and are all that a policy or a record
+    sees. `tool` is None where the catalog has none of the name. `payload_digest` covers all that the caller
+    sent but the request_id.
     """
 
     caller: Caller

@@ -31,8 +31,8 @@ RETRY_AFTER_SECONDS = 1.0
 class Gateway:
     """What executing needs of the world.
 
-    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `delays` gives the seconds to wait after so
-    many failures to keep an outcome; `after_outcome` is called when there is one more to deliver.
+    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `delays` gives the seconds to
+    wait after so many failures to keep an outcome; `after_outcome` is called when there is one more to deliver.
     """
 
     keys: PublishedKeys

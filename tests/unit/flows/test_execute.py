@@ -3,20 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from interlock.core import token
 from interlock.core.canonical import canonicalize, digest, digest_of
 from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, build_catalog
-from interlock.core.decision import Obligation
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult
 from interlock.core.obligations import ObligationResult
 from interlock.core.outcome import Outcome, OutcomeKind
-from interlock.core.token import Actor, Claims, ExpectedBy
 from interlock.flows.execute import Executor, Gateway
 from interlock.ports import ToolResult
 from tests.fakes import (
@@ -30,11 +26,11 @@ from tests.fakes import (
     answer_error,
     answer_nothing,
 )
+from tests.tokens import BEGIN, EXPECTED, a_token
 from tests.waiting import until
 
 ARGUMENTS: dict[str, Any] = {"path": "notes.txt", "text": "hello", "times": 100}
 DONE = canonicalize({"content": [{"type": "text", "text": "done"}]})
-BEGIN = int(NOON.timestamp())
 
 REFUSED = [
     pytest.param({"tool": "files/delete"}, {}, ErrorReason.CALL_MISMATCH, id="another-tool"),
@@ -98,30 +94,7 @@ class World:
     woken: list[None]
 
     def token(self, **claims: Any) -> str:
-        stated: dict[str, Any] = {
-            "iss": "https://interlock.example",
-            "aud": "gateway-1",
-            "sub": "agent-7",
-            "act": Actor(sub="agent-7"),
-            "tenant": "acme",
-            "iat": BEGIN,
-            "nbf": BEGIN,
-            "exp": BEGIN + 30,
-            "jti": "token-1",
-            "txn": "session-1",
-            "decision_id": "decision-1",
-            "log_index": 41,
-            "policy_rev": "revision-1",
-            "tool": "files/write",
-            "catalog_digest": self.catalog.tools["files/write"].digest,
-            "args_digest": digest_of(ARGUMENTS),
-            "obligations": [],
-            "env": "prod",
-        }
-        stated |= claims
-        stated["obligations"] = tuple(Obligation.model_validate(each) for each in stated["obligations"])
-        signed = token.signing_input(Claims.model_validate(stated), self.keys.kid)
-        return token.compact(signed, self.keys.sign(signed))
+        return a_token(self.keys, self.catalog.tools["files/write"], digest_of(ARGUMENTS), **claims)
 
     def call(self, changes: Mapping[str, Any] | None = None, **claims: Any) -> Call:
         presented = {
@@ -149,13 +122,7 @@ def world() -> World:
     woken: list[None] = []
     gateway = Gateway(
         keys=keys,
-        expected=ExpectedBy(
-            audience="gateway-1",
-            tenant="acme",
-            environment="prod",
-            issuer="https://interlock.example",
-            leeway=timedelta(seconds=5),
-        ),
+        expected=EXPECTED,
         catalog=catalog,
         ledger=ledger,
         tools=tools,

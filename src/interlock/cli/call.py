@@ -1,0 +1,167 @@
+"""interlock decide and execute: what an agent does, by hand."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+
+from interlock.cli.options import (
+    DEFAULT_ADDRESS,
+    DEFAULT_GATEWAY,
+    Address,
+    AsJson,
+    CaFile,
+    CredentialFile,
+    read_secret,
+)
+from interlock.cli.output import fail, print_fields, print_json, print_line
+from interlock.client import Decision, Execution, Interlock, InterlockCallError, Outcome, Verdict
+
+STATUS = {Verdict.ALLOW: 0, Verdict.DENY: 10, Verdict.ESCALATE: 11}
+"""Exit status of `decide`, so that a script can tell the verdicts apart."""
+
+Tool = Annotated[str, typer.Argument(help="Name of the tool in the catalog.")]
+Arguments = Annotated[
+    str, typer.Argument(help="Arguments as a JSON object, or @FILE to read it from a file.")
+]
+NO_CREDENTIAL = "ilk_0000000000000000_" + "0" * 43
+
+
+def decide(
+    tool: Tool,
+    arguments: Arguments = "{}",
+    goal: Annotated[str, typer.Option(help="What it is for, in words.")] = "",
+    session: Annotated[
+        str | None, typer.Option(help="Session to propose it in; a new one unless given.")
+    ] = None,
+    request_id: Annotated[str | None, typer.Option(help="Name of the request, to ask for it again.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Write an allow's execution token to this new file (mode 0600).")
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+    credential_file: CredentialFile = None,
+    ca_file: CaFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose one call. Ends with status 0 for an allow, 10 for a deny, 11 for an escalate, 1 for an error."""
+    credential = read_secret(
+        credential_file, name="credential", environment=os.environ.get("INTERLOCK_CREDENTIAL")
+    )
+    try:
+        with Interlock(address, credential=credential, ca_file=ca_file, session_id=session) as interlock:
+            decision = interlock.decide(tool, _arguments(arguments), goal=goal, request_id=request_id)
+    except (InterlockCallError, ValueError, TypeError, OSError) as error:
+        _fail(error)
+    if token_file and decision.allowed:
+        _write(token_file, decision.execution_token)
+    if as_json:
+        print_json(_decision_fields(decision, with_token=token_file is None))
+    else:
+        _print_decision(decision)
+    raise typer.Exit(STATUS[decision.verdict])
+
+
+def execute(
+    tool: Tool,
+    arguments: Arguments = "{}",
+    token_file: Annotated[
+        Path, typer.Option(help="File with the execution token, or `-` for standard input.")
+    ] = Path("-"),
+    gateway: Annotated[
+        str, typer.Option(envvar="INTERLOCK_GATEWAY_ADDRESS", help="The gateway's host:port.")
+    ] = DEFAULT_GATEWAY,
+    ca_file: CaFile = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the tool.", min=0.1)] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Have a gateway make the call that an execution token permits. Ends with status 1 unless it succeeded."""
+    token = read_secret(token_file, name="execution token", environment=None)
+    try:
+        # A gateway is never told a credential, and none is needed to present a token.
+        with Interlock(credential=NO_CREDENTIAL, gateway=gateway, ca_file=ca_file) as interlock:
+            execution = interlock.execute(token, tool, _arguments(arguments), timeout=timeout)
+    except (InterlockCallError, ValueError, TypeError, OSError) as error:
+        _fail(error)
+    fields = _execution_fields(execution)
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+    if execution.outcome is not Outcome.SUCCEEDED:
+        raise typer.Exit(1)
+
+
+def _arguments(text: str) -> Mapping[str, Any]:
+    data = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"the arguments are not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise TypeError("the arguments must be a JSON object")
+    return value
+
+
+def _decision_fields(decision: Decision, *, with_token: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "decision_id": decision.decision_id,
+        "request_id": decision.request_id,
+        "verdict": decision.verdict.value,
+        "reasons": [
+            {
+                "code": reason.code,
+                "message": reason.message,
+                "path": reason.path,
+                "metadata": dict(reason.metadata),
+            }
+            for reason in decision.reasons
+        ],
+        "obligations": [
+            {"type": obligation.type, **obligation.parameters} for obligation in decision.obligations
+        ],
+        "policy_revision": decision.policy_revision,
+        "arguments_digest": decision.arguments_digest,
+        "log_index": decision.log_index,
+    }
+    if decision.token_expire_time:
+        fields["token_expire_time"] = decision.token_expire_time.isoformat()
+    if decision.allowed and with_token:
+        fields["execution_token"] = decision.execution_token
+    return fields
+
+
+def _print_decision(decision: Decision) -> None:
+    print_line(
+        f"{decision.verdict.value.upper()}  decision {decision.decision_id}, record {decision.log_index}"
+    )
+    for reason in decision.reasons:
+        where = f" at {reason.path}" if reason.path else ""
+        print_line(f"  {reason.code}{where}: {reason.message}")
+        if detail := reason.metadata.get("message"):
+            print_line(f"    {detail}")
+    if decision.token_expire_time:
+        print_line(f"  the execution token expires at {decision.token_expire_time.isoformat()}")
+
+
+def _execution_fields(execution: Execution) -> dict[str, Any]:
+    return {
+        "execution_id": execution.execution_id,
+        "outcome": execution.outcome.value,
+        "result": execution.result,
+        "obligations": {result.type: result.detail for result in execution.obligation_results},
+    }
+
+
+def _fail(error: Exception) -> NoReturn:
+    fail(error.diagnostics() if isinstance(error, InterlockCallError) else error)
+
+
+def _write(path: Path, token: str) -> None:
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(token + "\n")
+    except OSError as error:
+        fail(f"`{path}` cannot be written: {error.strerror}")

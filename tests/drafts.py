@@ -1,0 +1,36 @@
+"""Example records for the decision log, and the store that keeps them."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from interlock.adapters.sqlite import SingleWriter
+from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
+from interlock.core.record import Draft, RecordType
+from tests.fakes import NOON
+
+LIMIT_SECONDS = 0.5
+
+
+def a_draft(number: int = 0, **changes: Any) -> Draft:
+    """A decision's record; `changes` replace fields of the draft."""
+    fields: dict[str, Any] = {
+        "type": RecordType.DECISION,
+        "tenant": "acme",
+        "once": f"decision/acme/agent-1/request-{number}",
+        "decision_id": f"decision-{number}",
+        "timestamp": NOON,
+        "fields": {"number": number},
+    }
+    return Draft(**(fields | changes))
+
+
+@contextlib.asynccontextmanager
+async def open_log(path: Path, *, limit_seconds: float = LIMIT_SECONDS) -> AsyncIterator[SqliteDecisionLog]:
+    """The decision log on the store at `path`, made where there is none."""
+    writer = SingleWriter(open_store(path), limit_seconds=limit_seconds)
+    try:
+        yield SqliteDecisionLog(writer)
+    finally:
+        await writer.close()

@@ -21,7 +21,7 @@ EXPECTED = ExpectedBy(
 )
 
 
-def a_token(signer: TokenSigner, tool: Tool, args_digest: str, **changes: Any) -> str:
+def a_token(signer: TokenSigner, tool: Tool, args_digest: str, /, **changes: Any) -> str:
     """A token that EXPECTED takes at NOON, but for `changes` of its claims."""
     claims: dict[str, Any] = {
         "iss": EXPECTED.issuer,

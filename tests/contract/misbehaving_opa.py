@@ -206,6 +206,13 @@ async def _gzipped(query: Query) -> None:
     await query.respond(gzip.compress(envelope(results)), headers="Content-Encoding: gzip\r\n")
 
 
+async def _endless(query: Query) -> None:
+    """More and more, as fast as it is taken."""
+    await query.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await query.send(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
+
+
 async def _provenance_twice(query: Query) -> None:
     results = b"[" + b",".join([GOOD] * len(query.inputs)) + b"]" if query.batch else GOOD
     other = b'{"provenance":{"bundles":{"other":{"revision":"other"}}},"provenance":' + PROVENANCE
@@ -299,6 +306,7 @@ MALFORMED_ANSWERS: dict[str, Behaviour] = {
     "a byte order mark": _wraps(b"\xef\xbb\xbf", b""),
     "not UTF-8": _wraps(b'{"\xff":', b"}"),
     "gzip": _gzipped,
+    "without end": _endless,
     "10 MB": _wraps(b"", b" " * 10_000_000),
     "100,000 brackets": _responds(_DEEP),
     "brackets that do not close": _responds(b"[" * 100_000),

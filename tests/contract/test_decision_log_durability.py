@@ -182,6 +182,56 @@ def check_kept(found: list[Record], kept: list[Record]) -> None:
     check_batches_are_whole(found)
 
 
+class ForgetfulDisk(BrokenDisk):
+    """A disk that knows what of each file would survive a loss of power: what was synced."""
+
+    def __init__(self) -> None:
+        self.synced: dict[str, bytes] = {}
+        super().__init__()
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        return _SyncedFile(self, name, flags)
+
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+        super().xDelete(filename, syncdir)
+        # SQLite syncs the folder with the first sync of a new WAL, so that by then this is durable.
+        self.synced.pop(filename, None)
+
+    def after_power_loss(self, folder: Path) -> None:
+        """Lay what is left into `folder`."""
+        folder.mkdir()
+        for name, content in self.synced.items():
+            (folder / Path(name).name).write_bytes(content)
+
+
+class _SyncedFile(apsw.VFSFile):
+    def __init__(self, disk: ForgetfulDisk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        self._disk = disk
+        self._name = name.filename() if isinstance(name, apsw.URIFilename) else name
+        super().__init__("unix", name, flags)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        super().xSync(flags)
+        assert self._name is not None
+        self._disk.synced[self._name] = self.xRead(self.xFileSize(), 0)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True], ids=["plain", "with-checkpoint"])
+async def test_what_is_acknowledged_survives_a_loss_of_power(tmp_path: Path, checkpoint: bool) -> None:
+    """Of all that was only written and never synced nothing is needed to find each record again (case 18)."""
+    path = tmp_path / "store.db"
+    kept: list[Record] = []
+    with ForgetfulDisk() as disk:
+        async with open_log(path) as log:
+            if checkpoint:
+                await log._writer.read(lambda store: store.wal_autocheckpoint(1))
+            for number in range(20):
+                kept += await log.append(a_batch(number))
+                disk.after_power_loss(tmp_path / f"after-{number}")
+        for number in range(20):
+            assert all_records(tmp_path / f"after-{number}" / path.name) == kept[: 3 * (number + 1)]
+
+
 async def test_a_full_disk_refuses_until_there_is_room(path: Path) -> None:
     """Where the kernel lets no file grow nothing is acknowledged, and with room again all goes on (case 16)."""
     async with open_log(path) as log:

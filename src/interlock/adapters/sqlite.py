@@ -77,8 +77,8 @@ def open_database(
     """Open a database in WAL mode with synchronous FULL, checked and migrated; made (0600) if not there.
 
     `migrations` are SQL scripts, of which the first makes version 1; never edit one that was released, add
-    another. Read-only neither makes nor migrates. Raises StoreUnusable: SQLite too old, another program's
-    file, a newer version's file, a failed quick_check.
+    another. Read-only neither makes nor migrates, nor checks the content, which reads all of it. Raises
+    StoreUnusable: SQLite too old, another program's file, a newer version's file, a failed quick_check.
     """
     _check_library()
     try:

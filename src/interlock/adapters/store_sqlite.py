@@ -110,17 +110,13 @@ def find_flaws(connection: apsw.Connection, *, last: int | None = None) -> Itera
 
     That the end was cut off, or all written anew, shows only against a head noted earlier: `find_fork`.
     """
-    size = read_head(connection).size
-    start = max(0, size - last) if last is not None else 0
-    first = connection.execute("SELECT min(log_index) FROM records").get
-    if start and first != 0:
-        yield Flaw(log_index=first, problem="is the first, expected record 0")
-    head = _head_before(connection, start)
-    query = f"{_SELECT} log_index >= ? ORDER BY log_index"
-    for row in connection.execute(query, (start or _LEAST_INTEGER,)):
-        if problem := _problem(row, head):
-            yield Flaw(log_index=row[0], problem=problem)
-        head = Head(size=row[0] + 1, chain_hash=row[8])
+    place = -1
+    try:
+        for place, problem in _checks(connection, last):
+            if problem:
+                yield Flaw(log_index=place, problem=problem)
+    except apsw.Error as error:
+        yield Flaw(log_index=place + 1, problem=f"cannot be read: {error}")
 
 
 def find_fork(connection: apsw.Connection, noted: Head) -> Flaw | None:
@@ -266,6 +262,20 @@ def _find_onces(connection: apsw.Connection, onces: Sequence[str]) -> dict[str, 
     """The records that bear these names."""
     query = f"{_SELECT} once IN (SELECT value FROM json_each(?)) AND once <> ''"
     return {row[3]: _record(row) for row in connection.execute(query, (orjson.dumps(onces).decode(),))}
+
+
+def _checks(connection: apsw.Connection, last: int | None) -> Iterator[tuple[int, str]]:
+    """Each place that is checked, and what is wrong there."""
+    size = read_head(connection).size
+    start = max(0, size - last) if last is not None else 0
+    first = connection.execute("SELECT min(log_index) FROM records").get
+    if start and first != 0:
+        yield first, "is the first, expected record 0"
+    head = _head_before(connection, start)
+    query = f"{_SELECT} log_index >= ? ORDER BY log_index"
+    for row in connection.execute(query, (start or _LEAST_INTEGER,)):
+        yield row[0], _problem(row, head)
+        head = Head(size=row[0] + 1, chain_hash=row[8])
 
 
 def _problem(row: tuple[Any, ...], head: Head) -> str:

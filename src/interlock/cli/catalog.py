@@ -8,7 +8,6 @@ import typer
 
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
 from interlock.cli.output import print_json, print_line, print_table
-from interlock.compose import catalog_tools
 
 application = typer.Typer(help="The tools that exist.", no_args_is_help=True)
 
@@ -26,6 +25,8 @@ def import_(
 
     Look it through: the effects come from the server's own hints, at worst `write, delete`, and a server may lie.
     """
+    from interlock.compose import catalog_tools  # noqa: PLC0415 - it loads the MCP SDK
+
     file = asyncio.run(catalog_tools.import_catalog(settings_of(config), server))
     catalog_tools.write_catalog(file, output, replace=replace)
     print_line(f"{len(file.tools)} tools of `{server}` are in {output}; check the effects of each")
@@ -34,6 +35,8 @@ def import_(
 @application.command("list")
 def list_(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Check the catalog files and list their tools."""
+    from interlock.compose import catalog_tools  # noqa: PLC0415 - it loads the MCP SDK
+
     tools = catalog_tools.read_catalog(settings_of(config)).tools.values()
     rows = [
         {

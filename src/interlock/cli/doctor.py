@@ -4,11 +4,12 @@ import typer
 
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config
 from interlock.cli.output import print_json, print_line
-from interlock.compose.doctor import examine
 
 
 def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Look at everything that the settings name, and say what is wrong and what to do; changes nothing."""
+    from interlock.compose.doctor import examine  # noqa: PLC0415 - it loads every adapter
+
     examinations = list(examine(config))
     if as_json:
         print_json([{"subject": e.subject, "found": e.found, "problem": e.problem} for e in examinations])

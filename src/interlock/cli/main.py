@@ -7,8 +7,7 @@ import typer
 
 from interlock.cli import call, catalog, credentials, doctor, executions, keys, log, policy, run, token
 from interlock.cli.output import say_why
-from interlock.compose.process import configure_logging
-from interlock.compose.user_errors import USER_ERRORS
+from interlock.compose.service_log import configure_logging
 
 application = typer.Typer(
     name="interlock",
@@ -29,6 +28,10 @@ def main() -> None:
     configure_logging(logging.ERROR)
     try:
         application()
-    except USER_ERRORS as error:
+    except Exception as error:
+        from interlock.compose.user_errors import USER_ERRORS  # noqa: PLC0415 - it loads every adapter
+
+        if not isinstance(error, USER_ERRORS):
+            raise
         say_why(error)
         sys.exit(1)

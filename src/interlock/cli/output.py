@@ -36,8 +36,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else WIDE)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDE)
+    console.print(table)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

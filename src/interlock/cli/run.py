@@ -2,13 +2,17 @@
 
 import asyncio
 import sys
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from interlock.cli.options import DEFAULT_CONFIG, Config, settings_of
 from interlock.cli.output import fail, print_line
 from interlock.compose import together
-from interlock.compose.process import Addresses, Serving, configure_logging
+from interlock.compose.service_log import configure_logging
+
+if TYPE_CHECKING:
+    from interlock.compose.process import Addresses, Serving
 
 
 def serve(config: Config = DEFAULT_CONFIG) -> None:
@@ -39,8 +43,8 @@ def up(config: Config = DEFAULT_CONFIG) -> None:
     sys.exit(asyncio.run(together.run_both(config, settings.service)))
 
 
-def _announce(what: str) -> Serving:
-    def announce(addresses: Addresses) -> None:
+def _announce(what: str) -> "Serving":
+    def announce(addresses: "Addresses") -> None:
         print_line(f"{what}: gRPC on {addresses.grpc}, HTTP on {addresses.http}")
         sys.stdout.flush()
 

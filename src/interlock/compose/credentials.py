@@ -4,15 +4,14 @@ import contextlib
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import apsw
 
 from interlock.adapters import credentials_sqlite
 from interlock.adapters.clock import SystemClock
 from interlock.adapters.store_sqlite import open_store
-from interlock.compose.decision_plane import STORE_FILE
-from interlock.compose.settings import Settings, SettingsError
+from interlock.compose.places import service_of, store_file
+from interlock.compose.settings import Settings
 from interlock.core.identity import Caller, CallerKind, Credential, credential_text, hash_secret
 
 _IDENTIFIER = re.compile(r"[a-z0-9-]{1,64}\Z")
@@ -52,16 +51,9 @@ def revoke_credential(settings: Settings, credential_id: str) -> None:
             )
 
 
-def store_path(settings: Settings) -> Path:
-    """Where the decision service's store is."""
-    if settings.service is None:
-        raise SettingsError("there is no `[service]`, so there is no store")
-    return settings.service.data_dir / STORE_FILE
-
-
 @contextlib.contextmanager
 def _store(settings: Settings) -> Iterator[apsw.Connection]:
-    path = store_path(settings)
+    path = store_file(service_of(settings))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     connection = open_store(path)
     connection.set_busy_timeout(5_000)

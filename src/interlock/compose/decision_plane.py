@@ -23,9 +23,10 @@ from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_k
 from interlock.adapters.sqlite import SingleWriter, process_lock
 from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
 from interlock.compose.grpc_server import build_server
+from interlock.compose.places import keys_folder, service_of, store_file
 from interlock.compose.policy import RunningPolicy, run_policy
 from interlock.compose.process import Addresses, Serving, background, http_server, until_told_to_end
-from interlock.compose.settings import ServiceSettings, Settings, SettingsError
+from interlock.compose.settings import ServiceSettings, Settings
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
 from interlock.core.normalize import normalize
@@ -41,9 +42,6 @@ from interlock.rpc.health import Health
 from interlock.rpc.http_endpoints import http_application
 
 logger = structlog.get_logger()
-
-STORE_FILE = "interlock.db"
-KEYS_FOLDER = "keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,7 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
     Raises SettingsError, and the errors of what it opens, before it listens: StoreUnusable, SigningKeyError,
     CatalogError, PolicyBundleError, SidecarError, ServerError.
     """
-    service = settings.service
-    if service is None:
-        raise SettingsError("there is no `[service]`, so there is no decision service to run")
+    service = service_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(_open_store(service))
         policy = await stack.enter_async_context(run_policy(service, opa))
@@ -80,7 +76,7 @@ async def _serve(
     stack: contextlib.AsyncExitStack,
 ) -> None:
     clock, meter = SystemClock(), PrometheusMeter()
-    signer = open_or_create(service.data_dir / KEYS_FOLDER, clock.now)
+    signer = open_or_create(keys_folder(service), clock.now)
     coalescer = _coalescer(environment, service, store, policy, signer, clock)
     handlers = _handlers(service, store, coalescer, clock, meter)
     health = Health(
@@ -117,7 +113,7 @@ async def _drain(
 async def _open_store(service: ServiceSettings) -> AsyncIterator[Store]:
     """The store with the right to write it; another process that wants it is told so."""
     service.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = service.data_dir / STORE_FILE
+    path = store_file(service)
     lock = process_lock(path)
     try:
         connection = await asyncio.to_thread(open_store, path)
@@ -173,7 +169,7 @@ def _handlers(
     clock: SystemClock,
     meter: PrometheusMeter,
 ) -> list[tuple[str, grpc.GenericRpcHandler]]:
-    secret = secret_key(service.data_dir / KEYS_FOLDER, "digests")
+    secret = secret_key(keys_folder(service), "digests")
     catalog = catalog_files.load_catalog(service.catalog)
     decisions = DecisionServicer(
         normalize=functools.partial(

@@ -12,10 +12,9 @@ from interlock.adapters.ledger_sqlite import open_ledger
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
 from interlock.adapters.store_sqlite import open_store
-from interlock.compose.decision_plane import KEYS_FOLDER, STORE_FILE
-from interlock.compose.gateway import LEDGER_FILE
 from interlock.compose.keys import list_keys
 from interlock.compose.opa import locate_opa
+from interlock.compose.places import keys_folder, ledger_file, store_file
 from interlock.compose.settings import (
     DEVELOPMENT,
     GatewaySettings,
@@ -60,9 +59,9 @@ def _service(settings: Settings, service: ServiceSettings) -> Iterator[Examinati
     yield _try("catalog", lambda: f"{len(load_catalog(service.catalog).tools)} tools")
     yield _try("policies", lambda: _policies(service))
     yield _private("data folder", service.data_dir)
-    if (service.data_dir / STORE_FILE).exists():
-        yield _try("decision log", lambda: _store(service.data_dir / STORE_FILE))
-    if (service.data_dir / KEYS_FOLDER).exists():
+    if (store_file(service)).exists():
+        yield _try("decision log", lambda: _store(store_file(service)))
+    if (keys_folder(service)).exists():
         yield _try("keys", lambda: ", ".join(f"{key.kid} {key.state}" for key in list_keys(settings)))
 
 
@@ -74,8 +73,8 @@ def _gateway(settings: Settings, gateway: GatewaySettings) -> Iterator[Examinati
         found = shutil.which(server.command)
         problem = "" if found else f"`{server.command}` is not found; install it, or give its whole path"
         yield Examination(subject=f"server {name}", found=found or server.command, problem=problem)
-    if (gateway.data_dir / LEDGER_FILE).exists():
-        yield _try("ledger", lambda: _ledger(gateway.data_dir / LEDGER_FILE))
+    if (ledger_file(gateway)).exists():
+        yield _try("ledger", lambda: _ledger(ledger_file(gateway)))
 
 
 def _try(subject: str, look: Callable[[], str]) -> Examination:

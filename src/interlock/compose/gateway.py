@@ -16,8 +16,9 @@ from interlock.adapters.mcp_servers import McpServer, McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
 from interlock.compose.grpc_server import ServerError, build_server
+from interlock.compose.places import gateway_of, ledger_file
 from interlock.compose.process import Addresses, Serving, background, http_server, until_told_to_end
-from interlock.compose.settings import GatewaySettings, Settings, SettingsError, is_loopback
+from interlock.compose.settings import GatewaySettings, Settings, is_loopback
 from interlock.compose.tokens import expected_by
 from interlock.core.catalog import Catalog, CatalogError
 from interlock.flows.deliver import Deliverer
@@ -32,7 +33,6 @@ logger = structlog.get_logger()
 
 VerifyingKeys = FixedVerifyingKeys | RemoteVerifyingKeys
 
-LEDGER_FILE = "ledger.db"
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 30.0
 
@@ -43,9 +43,7 @@ async def serve_gateway(settings: Settings, announce: Serving) -> None:
     Raises SettingsError, and the errors of what it opens, before it listens: StoreUnusable, KeySetError,
     CatalogError, ServerError.
     """
-    gateway = settings.gateway
-    if gateway is None:
-        raise SettingsError("there is no `[gateway]`, so there is no gateway to run")
+    gateway = gateway_of(settings)
     catalog = _own_catalog(gateway)
     async with contextlib.AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(_open_ledger(gateway))
@@ -128,7 +126,7 @@ async def _drain(server: grpc.aio.Server, health: Health, executor: Executor, li
 async def _open_ledger(gateway: GatewaySettings) -> AsyncIterator[SqliteLedger]:
     gateway.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     ledger = await asyncio.to_thread(
-        SqliteLedger, gateway.data_dir / LEDGER_FILE, limit_seconds=gateway.ledger_limit_seconds
+        SqliteLedger, ledger_file(gateway), limit_seconds=gateway.ledger_limit_seconds
     )
     try:
         now = SystemClock().now()

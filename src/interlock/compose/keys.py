@@ -6,8 +6,8 @@ from interlock.adapters.clock import SystemClock
 from interlock.adapters.signing_key import LEAD_SECONDS, KeyInfo, open_or_create
 from interlock.adapters.signing_key import list_keys as list_keys_of
 from interlock.adapters.signing_key import rotate as rotate_folder
-from interlock.compose.decision_plane import KEYS_FOLDER
-from interlock.compose.settings import Settings, SettingsError
+from interlock.compose.places import keys_folder, service_of
+from interlock.compose.settings import Settings
 
 
 def list_keys(settings: Settings) -> list[KeyInfo]:
@@ -23,6 +23,4 @@ def rotate_keys(settings: Settings, *, at_once: bool) -> KeyInfo:
 
 
 def _folder(settings: Settings) -> Path:
-    if settings.service is None:
-        raise SettingsError("there is no `[service]`, so there are no keys")
-    return settings.service.data_dir / KEYS_FOLDER
+    return keys_folder(service_of(settings))

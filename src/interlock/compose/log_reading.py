@@ -9,7 +9,7 @@ import apsw
 from interlock.adapters import store_sqlite
 from interlock.adapters.sqlite import open_database
 from interlock.adapters.store_sqlite import APPLICATION_ID, MIGRATIONS, Flaw
-from interlock.compose.credentials import store_path
+from interlock.compose.places import service_of, store_file
 from interlock.compose.settings import Settings
 from interlock.core.record import Head, Record, RecordType
 
@@ -25,7 +25,7 @@ class Verification:
 @contextlib.contextmanager
 def open_log(settings: Settings) -> Iterator[apsw.Connection]:
     """The store for reading only, also where its log has flaws. Raises StoreUnusable."""
-    connection = open_database(store_path(settings), APPLICATION_ID, MIGRATIONS, read_only=True)
+    connection = open_database(store_file(service_of(settings)), APPLICATION_ID, MIGRATIONS, read_only=True)
     try:
         yield connection
     finally:

@@ -15,9 +15,9 @@ from interlock.adapters.policy_bundle import (
     open_signing_key,
     read_bundle,
 )
+from interlock.compose.places import policy_folder
 from interlock.compose.settings import PolicySettings, ServiceSettings, SettingsError
 
-POLICY_FOLDER = "policy"
 BUNDLE_FILE = "bundle.tar.gz"
 
 
@@ -57,7 +57,7 @@ def _prepare_bundle(service: ServiceSettings, opa: Path) -> tuple[PolicyBundle, 
     """A signed bundle, and the public key that it verifies with."""
     policy = service.policy
     if policy.directory is not None:
-        folder = service.data_dir / POLICY_FOLDER
+        folder = policy_folder(service)
         key = open_signing_key(folder)
         return build_bundle(opa, policy.directory, folder / BUNDLE_FILE, key), key.public
     if policy.bundle is None or policy.verification_key is None:

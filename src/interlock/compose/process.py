@@ -2,14 +2,11 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
-import structlog
 from aiohttp import web
 
 from interlock.compose.grpc_server import ServerError
@@ -25,22 +22,6 @@ class Addresses:
 
 
 Serving = Callable[[Addresses], None]
-
-
-def configure_logging(level: int = logging.INFO) -> None:
-    """JSON lines on stderr. Tracebacks come without local variables, which could hold arguments (case 63)."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 async def until_told_to_end() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from interlock.adapters.clock import SystemClock
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
-from interlock.compose.settings import GatewaySettings, Settings, SettingsError
+from interlock.compose.places import gateway_of
+from interlock.compose.settings import GatewaySettings, Settings
 from interlock.core import token
 
 
@@ -20,9 +21,7 @@ def inspect_token(text: str) -> dict[str, Any]:
 
 def verify_token(text: str, settings: Settings) -> Mapping[str, Any]:
     """The claims, where the gateway of these settings would take the token now. Raises InterlockError."""
-    gateway = settings.gateway
-    if gateway is None:
-        raise SettingsError("there is no `[gateway]` to verify a token for")
+    gateway = gateway_of(settings)
     keys = asyncio.run(_keys(gateway))
     claims = token.verify(text, keys, expected_by(settings, gateway), reference_time=SystemClock().now())
     return claims.model_dump(mode="json")

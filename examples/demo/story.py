@@ -1,0 +1,108 @@
+"""What the scripted agent does, and what it is told."""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from world import World
+
+from interlock.client import Decision, Execution, Interlock, InterlockCallError
+
+GOAL = "see what changed in the repository, and commit it"
+LEEWAY_SECONDS = 1.5
+"""A little more than the gateway's `leeway_seconds`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of the story."""
+
+    did: str
+    answer: str
+    why: str
+    result: str
+
+
+def tell(world: World) -> list[Step]:
+    """Play the whole story."""
+    repository = {"repo_path": str(world.repository)}
+    with Interlock(world.service, credential=world.agent, gateway=world.gateway) as agent:
+        return [
+            allowed(agent, "git_diff_unstaged", repository),
+            not_allowed(
+                agent, "git_commit", {**repository, "message": "Greet the world"}, "waits for a person"
+            ),
+            not_allowed(agent, "git_reset", repository, "nothing ran"),
+            not_allowed(
+                agent, "git_log", {**repository, "max_count": "ten"}, "nothing ran; the agent can repair it"
+            ),
+            not_allowed(agent, "git_push", repository, "nothing ran"),
+            replayed(agent, repository),
+            changed(agent, repository),
+            expired(agent, repository),
+        ]
+
+
+def allowed(agent: Interlock, tool: str, arguments: Mapping[str, Any]) -> Step:
+    """A read, which is allowed and really runs."""
+    run = agent.run(tool, arguments, goal=GOAL)
+    return step(f"proposes {tool}", run.decision, output(run.execution) if run.execution else "NOT RUN")
+
+
+def not_allowed(agent: Interlock, tool: str, arguments: Mapping[str, Any], result: str) -> Step:
+    """A call that gets no token."""
+    decision = agent.decide(tool, arguments, goal=GOAL)
+    shown = {name: value for name, value in arguments.items() if name != "repo_path"}
+    return step(f"proposes {tool} {json.dumps(shown) if shown else ''}", decision, result)
+
+
+def replayed(agent: Interlock, arguments: Mapping[str, Any]) -> Step:
+    """A token that is presented twice."""
+    decision = agent.decide("git_status", arguments, goal=GOAL)
+    agent.execute(decision, "git_status", arguments)
+    return refused(
+        agent, "presents the token of an allowed git_status again", decision, "git_status", arguments
+    )
+
+
+def changed(agent: Interlock, arguments: Mapping[str, Any]) -> Step:
+    """A token that is presented with another argument than was decided."""
+    decision = agent.decide("git_log", {**arguments, "max_count": 1}, goal=GOAL)
+    other = {**arguments, "max_count": 1000}
+    return refused(agent, "changes max_count from 1 to 1000 after the decision", decision, "git_log", other)
+
+
+def expired(agent: Interlock, arguments: Mapping[str, Any]) -> Step:
+    """A token that is presented too late."""
+    decision = agent.decide("git_status", arguments, goal=GOAL)
+    if decision.token_expire_time is not None:
+        left = (decision.token_expire_time - datetime.now(UTC)).total_seconds()
+        threading.Event().wait(left + LEEWAY_SECONDS)
+    return refused(agent, "waits until the token has expired", decision, "git_status", arguments)
+
+
+def refused(agent: Interlock, did: str, decision: Decision, tool: str, arguments: Mapping[str, Any]) -> Step:
+    """What the gateway says to a token that it must not take."""
+    try:
+        execution = agent.execute(decision, tool, arguments)
+    except InterlockCallError as error:
+        return Step(did=did, answer="REFUSED", why=f"{error.reason}: {error.message}", result="nothing ran")
+    return Step(did=did, answer="RAN", why="THIS MUST NOT HAPPEN", result=output(execution))
+
+
+def step(did: str, decision: Decision, result: str) -> Step:
+    """What a decision said."""
+    why = [
+        f"{reason.code}: {reason.metadata.get('message', reason.message)} {reason.path}"
+        for reason in decision.reasons
+    ]
+    return Step(did=did.strip(), answer=decision.verdict.value.upper(), why="\n".join(why), result=result)
+
+
+def output(execution: Execution) -> str:
+    """The text that the tool gave."""
+    texts = [part.get("text", "") for part in execution.result["content"]]
+    return f"{execution.outcome.value}:\n" + "\n".join(texts).strip()

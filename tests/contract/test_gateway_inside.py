@@ -1,0 +1,152 @@
+"""The gateway's inside on real parts: its flow, its ledger on disk, and a real MCP server."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interlock.adapters.ledger_sqlite import SqliteLedger
+from interlock.adapters.mcp_servers import McpServer, McpServers
+from interlock.core.canonical import canonicalize, digest_of
+from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, build_catalog
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.execution import Call, ExecutionResult
+from interlock.core.outcome import OutcomeKind
+from interlock.flows.execute import Executor, Gateway
+from tests.fakes import CountingIdentifiers, OneKeyPair, SettableClock
+from tests.tokens import EXPECTED, a_token
+
+ODD_SERVER = Path(__file__).parents[1] / "mcp_servers" / "odd_server.py"
+ARGUMENTS: dict[str, Any] = {"text": "hello", "nothing": None, "amount": 0.1}
+SECONDS = 30.0
+
+
+def a_catalog(*names: str) -> Catalog:
+    entries = tuple(
+        ToolEntry(name=name, arguments={"type": "object"}, effects=(Effect.WRITE,)) for name in names
+    )
+    return build_catalog([CatalogFile(gateway=EXPECTED.audience, server="odd", tools=entries)])
+
+
+class Inside:
+    """A gateway's parts, opened on the ledger at `path`, and the keys of its decision service."""
+
+    catalog = a_catalog("echo", "die", "hang")
+
+    def __init__(self, path: Path, tools: McpServers, keys: OneKeyPair) -> None:
+        self.ledger = SqliteLedger(path, limit_seconds=SECONDS)
+        self.keys = keys
+        self.clock = SettableClock()
+        self.executor = Executor(
+            Gateway(
+                keys=keys,
+                expected=EXPECTED,
+                catalog=self.catalog,
+                ledger=self.ledger,
+                tools=tools,
+                clock=self.clock,
+                identifiers=CountingIdentifiers(f"execution-of-{path.stem}"),
+                limit_seconds=SECONDS,
+                delays=lambda failures: 0.0,
+                after_outcome=lambda: None,
+            )
+        )
+
+    def call(self, tool: str, **claims: Any) -> Call:
+        return Call(
+            execution_token=a_token(self.keys, self.catalog.tools[tool], digest_of(ARGUMENTS), **claims),
+            tool=tool,
+            arguments_json=canonicalize(ARGUMENTS),
+        )
+
+    async def refused(self, call: Call) -> ErrorReason:
+        with pytest.raises(InterlockError) as caught:
+            await self.executor.execute(call)
+        return caught.value.reason
+
+    async def kinds(self) -> list[OutcomeKind]:
+        return [outcome.kind for outcome in await self.ledger.undelivered(100)]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+async def tools(journal: Path) -> AsyncIterator[McpServers]:
+    server = McpServer(command=sys.executable, args=[str(ODD_SERVER), str(journal)])
+    async with McpServers({"odd": server}, delays=lambda failures: 0.0) as running:
+        await running.until_ready("odd")
+        yield running
+
+
+@pytest.fixture
+async def inside(tmp_path: Path, tools: McpServers) -> AsyncIterator[Inside]:
+    opened = Inside(tmp_path / "ledger.db", tools, OneKeyPair())
+    yield opened
+    await opened.ledger.close()
+
+
+def runs(journal: Path) -> list[str]:
+    return [line for line in journal.read_text().splitlines() if not line.startswith("started")]
+
+
+async def test_fifty_callers_of_one_token_run_a_real_tool_once(inside: Inside, journal: Path) -> None:
+    """Of fifty parallel callers of one token the tool runs for one (invariant 3, case 23)."""
+    call = inside.call("echo")
+    results = await asyncio.gather(
+        *(inside.executor.execute(call) for _ in range(50)), return_exceptions=True
+    )
+    [won] = [result for result in results if isinstance(result, ExecutionResult)]
+    lost = [result for result in results if isinstance(result, InterlockError)]
+    assert [error.reason for error in lost] == [ErrorReason.TOKEN_ALREADY_REDEEMED] * 49
+    assert won.kind == OutcomeKind.SUCCEEDED
+    assert runs(journal) == ["echo"]
+    assert sorted(await inside.kinds()) == [OutcomeKind.REFUSED, OutcomeKind.SUCCEEDED]
+
+
+async def test_a_changed_argument_never_reaches_the_tool(inside: Inside, journal: Path) -> None:
+    """One argument changed after the decision is refused before anything runs (case 26)."""
+    changed = canonicalize(ARGUMENTS | {"amount": 0.2})
+    assert (
+        await inside.refused(replace(inside.call("echo"), arguments_json=changed))
+        == ErrorReason.CALL_MISMATCH
+    )
+    assert runs(journal) == []
+    assert await inside.kinds() == [OutcomeKind.REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("tool", "obligations"),
+    [("die", []), ("hang", [{"type": "timeout", "seconds": 0.2}])],
+    ids=["dies", "hangs"],
+)
+async def test_a_tool_without_an_answer_ran_once_and_is_unknown(
+    inside: Inside, journal: Path, tool: str, obligations: list[dict[str, Any]]
+) -> None:
+    """A server that dies or hangs in the call gives `unknown`; the token never runs again (case 25)."""
+    call = inside.call(tool, obligations=obligations)
+    assert (await inside.executor.execute(call)).kind == OutcomeKind.UNKNOWN
+    assert await inside.refused(call) in (ErrorReason.TOKEN_ALREADY_REDEEMED, ErrorReason.TOOL_UNAVAILABLE)
+    assert runs(journal) == [tool]
+    assert (await inside.kinds())[0] == OutcomeKind.UNKNOWN
+
+
+async def test_a_used_token_stays_used_after_a_restart(
+    inside: Inside, tools: McpServers, tmp_path: Path
+) -> None:
+    """A gateway that starts again on its ledger refuses what its predecessor ran."""
+    call = inside.call("echo")
+    await inside.executor.execute(call)
+    await inside.ledger.close()
+    again = Inside(tmp_path / "ledger.db", tools, inside.keys)
+    try:
+        assert await again.ledger.recover(again.clock.now()) == []
+        assert await again.refused(call) == ErrorReason.TOKEN_ALREADY_REDEEMED
+    finally:
+        await again.ledger.close()

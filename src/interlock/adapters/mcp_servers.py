@@ -167,7 +167,9 @@ class _Supervised:
 
     def start(self, stderr: TextIO) -> None:
         self._scope = anyio.CancelScope()
-        self._task = asyncio.create_task(self._supervise(stderr, self._scope), name=f"mcp server {self._name}")
+        self._task = asyncio.create_task(
+            self._supervise(stderr, self._scope), name=f"mcp server {self._name}"
+        )
 
     async def stop(self) -> None:
         """End the process, gently first. The SDK does not survive a task's own `cancel`, only a scope's."""

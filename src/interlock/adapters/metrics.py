@@ -1,5 +1,7 @@
 """Prometheus metrics; every label comes from a closed set (case 44)."""
 
+import functools
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -12,29 +14,33 @@ class PrometheusMeter:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._decisions = Counter(
-            "interlock_decisions", "Decisions given, by verdict", ["verdict"], registry=self.registry
+        decisions = Counter("interlock_decisions", "Decisions given", ["verdict"], registry=self.registry)
+        errors = Counter(
+            "interlock_errors", "Errors given, by ErrorReason", ["reason"], registry=self.registry
         )
-        self._errors = Counter("interlock_errors", "Errors given, by ErrorReason", ["reason"], registry=self.registry)
-        self._calls = Histogram(
+        calls = Histogram(
             "interlock_call_seconds",
-            "Time that calls took, by method and status code",
+            "Time that calls took",
             ["method", "code"],
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
         )
+        # The library looks a child up under a lock each time; there are few, so they are kept.
+        self._decisions = functools.cache(decisions.labels)
+        self._errors = functools.cache(errors.labels)
+        self._calls = functools.cache(calls.labels)
 
     def decided(self, verdict: str) -> None:
         """A decision was given."""
-        self._decisions.labels(verdict).inc()
+        self._decisions(verdict).inc()
 
     def answered(self, method: str, code: str, seconds: float) -> None:
         """A call ended."""
-        self._calls.labels(method, code).observe(seconds)
+        self._calls(method, code).observe(seconds)
 
     def failed(self, reason: str) -> None:
         """An error was given."""
-        self._errors.labels(reason).inc()
+        self._errors(reason).inc()
 
     def expose(self) -> bytes:
         """The text format of Prometheus."""

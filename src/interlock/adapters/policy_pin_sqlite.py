@@ -32,8 +32,7 @@ def _activate(
     active, newest = connection.execute("SELECT revision, sequence FROM policy_pin").fetchone() or ("", 0)
     if revision != active and sequence is not None and sequence < newest:
         raise PolicyRollback(
-            f"policy bundle `{revision}` is older than one that was active; "
-            "build it again to go back to it"
+            f"policy bundle `{revision}` is older than one that was active; build it again to go back to it"
         )
     # The same content built again is newer too: what was built in between is older than it.
     _pin(connection, revision, max(sequence or 0, newest))

@@ -25,7 +25,14 @@ from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
 from interlock.compose.grpc_server import build_server
 from interlock.compose.places import keys_folder, service_of, store_file
 from interlock.compose.policy import RunningPolicy, run_policy
-from interlock.compose.process import Addresses, Serving, background, http_server, until_told_to_end
+from interlock.compose.process import (
+    Addresses,
+    Serving,
+    background,
+    http_server,
+    settle_memory,
+    until_told_to_end,
+)
 from interlock.compose.settings import ServiceSettings, Settings
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
@@ -93,6 +100,7 @@ async def _serve(
     if service.tls is None:
         logger.warning("no_tls", listen=grpc_address, says="without TLS only this machine is served")
     logger.info("serving", grpc=grpc_address, http=http_address, policy_revision=policy.revision)
+    settle_memory()
     announce(Addresses(grpc=grpc_address, http=http_address))
     await until_told_to_end()
     await _drain(server, health, coalescer, service.drain_seconds)

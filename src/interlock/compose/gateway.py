@@ -17,7 +17,14 @@ from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
 from interlock.compose.grpc_server import ServerError, build_server
 from interlock.compose.places import gateway_of, ledger_file
-from interlock.compose.process import Addresses, Serving, background, http_server, until_told_to_end
+from interlock.compose.process import (
+    Addresses,
+    Serving,
+    background,
+    http_server,
+    settle_memory,
+    until_told_to_end,
+)
 from interlock.compose.settings import GatewaySettings, Settings, is_loopback
 from interlock.compose.tokens import expected_by
 from interlock.core.catalog import Catalog, CatalogError
@@ -107,6 +114,7 @@ async def _serve(
     if gateway.tls is None:
         logger.warning("no_tls", listen=grpc_address, says="without TLS only this machine is served")
     logger.info("serving", grpc=grpc_address, http=http_address, gateway=gateway.name, tenant=gateway.tenant)
+    settle_memory()
     announce(Addresses(grpc=grpc_address, http=http_address))
     await until_told_to_end()
     await _drain(server, health, executor, gateway.drain_seconds)

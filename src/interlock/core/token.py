@@ -5,6 +5,7 @@ map by `kid`, exact claim types, one audience, and no header that could lead any
 """
 
 import base64
+import functools
 import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -90,6 +91,7 @@ class ExpectedBy:
     leeway: timedelta
 
 
+@functools.lru_cache(maxsize=16)
 def protected_header(kid: str) -> bytes:
     """`BASE64URL(header)` of every execution token that the key `kid` signs."""
     return _encode(canonicalize({"alg": "EdDSA", "kid": kid, "typ": TYPE}))

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
+import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from interlock.core.canonical import canonicalize
 from interlock.core.decision import Decision, Obligation, Reason, Verdict
 from interlock.core.errors import invalid_field
 from interlock.core.identity import Caller
@@ -38,6 +38,8 @@ _RECORD_TYPES = {
 }
 _TYPES_OF_RECORD = {number: kind for kind, number in _RECORD_TYPES.items()}
 
+_NO_CONTEXT = Context()
+
 
 def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawProposal:
     """The request with its caller. Raises InterlockError: INVALID_FIELD."""
@@ -52,7 +54,7 @@ def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) ->
         goal=proposal.goal,
         tool=proposal.tool_call.tool,
         arguments_json=proposal.tool_call.arguments_json,
-        context=_context(proposal.context),
+        context=_context(proposal.context) if proposal.HasField("context") else _NO_CONTEXT,
     )
 
 
@@ -99,14 +101,14 @@ def _reason(reason: Reason) -> decision_pb2.Reason:
     return decision_pb2.Reason(
         code=reason.code,
         message=reason.message,
-        metadata_json=canonicalize(reason.metadata),
+        metadata_json=orjson.dumps(reason.metadata),
         path=reason.path,
     )
 
 
 def _obligation(obligation: Obligation) -> decision_pb2.Obligation:
     parameters = {name: value for name, value in obligation.as_json().items() if name != "type"}
-    return decision_pb2.Obligation(type=obligation.type, parameters_json=canonicalize(parameters))
+    return decision_pb2.Obligation(type=obligation.type, parameters_json=orjson.dumps(parameters))
 
 
 def outcome_kind(kind: OutcomeKind) -> outcome_pb2.Outcome.ValueType:

@@ -10,7 +10,11 @@ from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
 from interlock.core.record import Draft, RecordType
 from tests.fakes import NOON
 
-LIMIT_SECONDS = 0.5
+LIMIT_SECONDS = 30.0
+"""Long, for a busy machine: only what hangs for good reaches it."""
+
+SHORT_SECONDS = 1.0
+"""For what hangs until the test lets go."""
 
 
 def a_draft(number: int = 0, **changes: Any) -> Draft:

@@ -10,16 +10,16 @@ from typing import Any
 
 import apsw
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.adapters.sqlite import SingleWriter
-from interlock.adapters.store_sqlite import MIGRATIONS, SqliteDecisionLog, open_store
+from interlock.adapters.store_sqlite import MIGRATIONS, SqliteDecisionLog, open_store, scan
 from interlock.core import record as records
 from interlock.core.canonical import UnencodableError
 from interlock.core.record import EMPTY, Draft, Record, RecordType, head_after, problem
 from tests.broken_disk import BrokenDisk
-from tests.drafts import a_draft, open_log
+from tests.drafts import LIMIT_SECONDS, a_draft, open_log
 from tests.fakes import NOON, MemoryDecisionLog
 
 AnyLog = MemoryDecisionLog | SqliteDecisionLog
@@ -232,6 +232,7 @@ _ASKED = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(drafts=_DRAFTS, asked=st.lists(_ASKED, min_size=1, max_size=8))
 async def test_a_list_has_what_matches_and_no_tenant_but_those_asked_for(
     drafts: list[Draft], asked: list[Asked]
@@ -258,11 +259,38 @@ async def in_memory() -> AsyncIterator[SqliteDecisionLog]:
     connection = apsw.Connection(":memory:")
     for script in MIGRATIONS:
         connection.execute(script)
-    writer = SingleWriter(connection, limit_seconds=10)
+    writer = SingleWriter(connection, limit_seconds=LIMIT_SECONDS)
     try:
         yield SqliteDecisionLog(writer)
     finally:
         await writer.close()
+
+
+async def test_a_scan_has_what_matches_of_all_tenants_unless_one_is_named(path: Path) -> None:
+    """Who has the store itself may list all of it, narrowed as asked, oldest first."""
+    async with open_log(path) as log:
+        found = await log.append(
+            [
+                a_draft(0, tenant="", type=RecordType.POLICY_ACTIVATION, decision_id=""),
+                a_draft(1),
+                a_draft(2, tenant="other"),
+                a_draft(1, once="", type=RecordType.OUTCOME),
+            ]
+        )
+    every: dict[str, Any] = {"type": None, "decision_id": "", "tenant": "", "start": 0, "limit": None}
+    asked: list[tuple[dict[str, Any], list[int]]] = [
+        ({}, [0, 1, 2, 3]),
+        ({"start": 2}, [2, 3]),
+        ({"limit": 2}, [0, 1]),
+        ({"tenant": "acme"}, [1, 3]),
+        ({"decision_id": "decision-1"}, [1, 3]),
+        ({"type": RecordType.OUTCOME}, [3]),
+        ({"type": RecordType.OUTCOME, "tenant": "other"}, []),
+        ({"tenant": "acme", "start": 1, "limit": 1}, [1]),
+    ]
+    with contextlib.closing(open_store(path, read_only=True)) as store:
+        for changes, places in asked:
+            assert list(scan(store, **(every | changes))) == [found[place] for place in places]
 
 
 async def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
@@ -320,13 +348,14 @@ LOOKUPS: dict[str, Callable[[SqliteDecisionLog], Awaitable[object]]] = {
 async def test_no_lookup_reads_the_log_to_find_something(path: Path, lookup: str) -> None:
     """What a lookup costs does not grow with the log, so that no reader keeps decisions waiting."""
     connection = open_store(path)
-    writer = SingleWriter(connection, limit_seconds=10)
+    writer = SingleWriter(connection, limit_seconds=LIMIT_SECONDS)
     log = SqliteDecisionLog(writer)
     try:
-        await log.append([a_draft(number) for number in range(6)])
-        await log.append([a_draft(6, tenant="other")])
+        await log.append([a_draft(number) for number in range(7)])
+        await log.append([a_draft(7, tenant="other")])
         before = await cost(connection, log, lookup)
-        await log.append([a_draft(number, tenant="other") for number in range(7, 600)])
+        for tenant, numbers in (("acme", range(8, 300)), ("other", range(300, 600))):
+            await log.append([a_draft(number, tenant=tenant) for number in numbers])
         assert await cost(connection, log, lookup) == before
     finally:
         await writer.close()

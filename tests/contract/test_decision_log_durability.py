@@ -24,7 +24,7 @@ from interlock.core.record import Record
 from interlock.flows.decide import Decider, decide
 from tests import appending_process
 from tests.broken_disk import BrokenDisk
-from tests.drafts import LIMIT_SECONDS, a_draft, open_log
+from tests.drafts import LIMIT_SECONDS, SHORT_SECONDS, a_draft, open_log
 from tests.fakes import CountingIdentifiers, OneKeyPair, ScriptedEngine, SettableClock
 from tests.proposals import TERMS, a_proposal, by_effect
 from tests.waiting import until
@@ -283,7 +283,7 @@ async def test_a_log_on_a_full_disk_can_still_be_read(path: Path) -> None:
 
 async def test_a_lock_held_too_long_fails_the_append(path: Path) -> None:
     """While another connection holds the write lock nothing is acknowledged; then it goes on (case 17)."""
-    async with open_log(path) as log:
+    async with open_log(path, limit_seconds=SHORT_SECONDS) as log:
         with contextlib.closing(apsw.Connection(str(path))) as other:
             other.execute("BEGIN IMMEDIATE")
             await refused(log, 1)
@@ -299,7 +299,7 @@ async def test_a_disk_that_hangs_fails_the_append_in_time(path: Path) -> None:
     name gets that record.
     """
     with BrokenDisk() as disk:
-        async with open_log(path) as log:
+        async with open_log(path, limit_seconds=SHORT_SECONDS) as log:
             [first] = await log.append([a_draft(1)])
             disk.hang()
             await refused(log, 2)

@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SHORT_SECONDS = 1.0
+SHORT_SECONDS = 2.0
 """For an evaluation that has no end, where its neighbours must still have the time for theirs."""
 
 # Each goal is a way to fail; the deny rule divides by the tool's cost, which is 0.

@@ -72,7 +72,7 @@ async def decided(
 ) -> list[dict[str, Any]]:
     """What is on record after the service decided all of these."""
     options = options_for(opa, policy.bundle.path, policy.verification_key)
-    async with running(options, policy.bundle.revision) as parts, open_log(path, limit_seconds=30) as log:
+    async with running(options, policy.bundle.revision) as parts, open_log(path) as log:
         decider = Decider(
             log=log,
             engine=parts.engine,

@@ -2,8 +2,8 @@
 
     python -I -S exec_with_parent.py PARENT_PROCESS_ID ADDRESS_SPACE_BYTES PROGRAM [ARGUMENT ...]
 
-The process id stays the same. Other systems than Linux can be asked neither for this end nor for this limit:
-there it only becomes the program.
+An address space of 0 bytes stands for no limit. The process id stays the same. Other systems than Linux can be
+asked neither for this end nor for this limit: there it only becomes the program.
 """
 
 import ctypes
@@ -21,7 +21,8 @@ def main(parent: str, address_space: str, program: str, *arguments: str) -> None
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != int(parent):
             sys.exit("the parent ended before its child began")
-        _limit_address_space(int(address_space))
+        if int(address_space):
+            _limit_address_space(int(address_space))
     os.environ.pop("LC_CTYPE", None)  # Python sets it for itself where no locale is given (PEP 538)
     try:
         os.execv(program, [program, *arguments])  # noqa: S606 - no shell is wanted

@@ -31,7 +31,7 @@ from mcp.types import (
 )
 
 from interlock.adapters.backoff import jittered
-from interlock.adapters.child_process import die_with_parent
+from interlock.adapters.child_process import ends_with_us
 from interlock.ports import ToolOutcomeUnknown, ToolResult
 
 logger = structlog.get_logger()
@@ -245,17 +245,18 @@ _CLIENT = Implementation(name="interlock-gateway", version="1")
 
 
 def _parameters(server: McpServer) -> StdioServerParameters:
-    _check_command(server)
-    command = [*die_with_parent(), server.command, *server.args]
+    command = [*ends_with_us(), _program(server), *server.args]
     return StdioServerParameters(command=command[0], args=command[1:], env=dict(server.env), cwd=server.cwd)
 
 
-def _check_command(server: McpServer) -> None:
-    """Raises McpServerError. The wrapper that ends the child with us would not say that there is none."""
+def _program(server: McpServer) -> str:
+    """The path of the command, looked up as the server's own environment has it. Raises McpServerError."""
     path = (base_environment() | dict(server.env)).get("PATH", "")
     where = str((server.cwd or Path()) / server.command) if os.sep in server.command else server.command
-    if shutil.which(where, path=path) is None:
+    program = shutil.which(where, path=path)
+    if program is None:
         raise McpServerError(f"command `{server.command}` is not there")
+    return program
 
 
 async def _list_tools(session: ClientSession) -> list[dict[str, Any]]:

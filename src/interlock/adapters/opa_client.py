@@ -54,6 +54,9 @@ class OpaClient(AsyncOpaClient):  # type: ignore[misc]  # the library ships no t
     The library's retries stay off: it would retry a conflict, and a late answer helps nobody.
     """
 
+    _session: aiohttp.ClientSession
+    _connector: aiohttp.BaseConnector
+
     def __init__(self, address: OpaAddress) -> None:
         base = address.base
         super().__init__(
@@ -64,7 +67,7 @@ class OpaClient(AsyncOpaClient):  # type: ignore[misc]  # the library ships no t
             retries=0,
         )
         self._socket = address.socket
-        self._api = base / self.version
+        self._api: URL = base / self.version
         # The library's own loses a path, and the brackets of an IPv6 address.
         self.root_url = str(self._api)
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Awaitable, Callable
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import structlog
 
-from interlock.adapters import exec_with_parent
 from interlock.adapters.backoff import jittered
+from interlock.adapters.child_process import ends_with_us
 from interlock.adapters.opa_client import OpaAddress
 
 log = structlog.get_logger()
@@ -101,7 +100,12 @@ class OpaSidecar:
         self._socket.unlink(missing_ok=True)
         try:
             return await asyncio.create_subprocess_exec(
-                *_tether(), *self._command(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=_ENVIRONMENT
+                *ends_with_us(address_space_bytes=ADDRESS_SPACE_BYTES),
+                *self._command(),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                env=_ENVIRONMENT,
             )
         except OSError as error:
             raise SidecarError(f"opa cannot be started: {error.strerror}") from error
@@ -179,11 +183,6 @@ def _check_program(opa: Path) -> None:
         raise SidecarError(f"opa cannot be started: there is no file `{opa}`")
     if not os.access(opa, os.X_OK):
         raise SidecarError(f"opa cannot be started: `{opa}` is not executable")
-
-
-def _tether() -> list[str]:
-    """What runs before OPA in the same process: it asks the kernel to end it with us, also at kill -9."""
-    return [sys.executable, "-I", "-S", exec_with_parent.__file__, str(os.getpid()), str(ADDRESS_SPACE_BYTES)]
 
 
 def _text(said: bytes) -> str:

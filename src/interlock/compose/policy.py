@@ -72,9 +72,10 @@ def _engine(address: OpaAddress, revision: str, policy: PolicySettings) -> OpaEn
 
 
 def _elsewhere(policy: PolicySettings) -> OpaAddress:
-    if policy.opa_token_file is None:
-        return OpaAddress(url=policy.opa_url)
     try:
-        return OpaAddress(url=policy.opa_url, bearer_token=policy.opa_token_file.read_text().strip())
+        token = policy.opa_token_file.read_text().strip() if policy.opa_token_file else ""
+        return OpaAddress(url=policy.opa_url, bearer_token=token)
     except OSError as error:
         raise SettingsError(f"`policy.opa_token_file` cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"`policy.opa_url` and `policy.opa_token_file`: {error}") from error

@@ -13,7 +13,6 @@ from aiohttp import web
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.settings import Tls
 
-
 GC_THRESHOLDS = (10_000, 20, 20)
 """Batches make many objects that live together and die together, none of them in cycles."""
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
@@ -65,6 +66,10 @@ class PolicySettings(_Closed):
             raise ValueError("`bundle` needs `verification_key`, the public key that it is signed with")
         if self.opa_url and not self.revision:
             raise ValueError("`opa_url` needs `revision`, the one that it must serve")
+        if self.opa_url and not self.opa_url.startswith("https://") and not _is_local_url(self.opa_url):
+            raise ValueError(
+                "`opa_url` must be https, or http to a loopback address: inputs and verdicts cross it"
+            )
         return self
 
 
@@ -201,6 +206,10 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_local_url(url: str) -> bool:
+    return is_loopback(f"{urlsplit(url).hostname or ''}:0")
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -207,18 +207,25 @@ def decision(concluded: Concluded, log_index: int, execution_token: str) -> Deci
 
 def _attempt(proposal: Proposal, document: PolicyInput, terms: Terms) -> dict[str, Any]:
     """Fields that a decision and a failed attempt share."""
-    tool = proposal.tool
     return {
         "labels": dict(terms.labels),
         "path": ENTRY_POINT,
         "input": document,
-        "erased": [f"/input/arguments{pointer}" for pointer in tool.entry.sensitive] if tool else [],
+        "erased": _erased(proposal),
         "requested_by": f"{proposal.caller.kind}/{proposal.caller.name}",
         "agent": proposal.caller.name,
         "credential_id": proposal.caller.credential_id,
         "request_id": proposal.request_id,
         "payload_digest": proposal.payload_digest,
     }
+
+
+def _erased(proposal: Proposal) -> list[str]:
+    """JSON Pointers to what was concealed: all of the arguments where they fail the schema."""
+    sensitive = proposal.tool.entry.sensitive if proposal.tool else ()
+    if sensitive and proposal.violations:
+        return ["/input/arguments"]
+    return [f"/input/arguments{pointer}" for pointer in sensitive]
 
 
 def _token_terms(proposal: Proposal, token_id: str, kid: str, terms: Terms, now: datetime) -> dict[str, Any]:

@@ -5,8 +5,8 @@ map by `kid`, exact claim types, one audience, and no header that could lead any
 """
 
 import base64
-import functools
 import binascii
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Protocol, TypeVar

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.adapters.keyed_digest import KeyedDigest
@@ -70,6 +70,7 @@ async def test_records_are_listed_by_type_and_decision(log: MemoryDecisionLog) -
     assert await page(log, replace(ALL, decision_id="decision-2")) == ([], "")
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 7))
 async def test_pages_give_every_record_once(size: int) -> None:
     """Whatever the page size, pages together are the whole list, and only the last has no token (AIP-158)."""
@@ -157,6 +158,7 @@ async def test_a_page_token_that_was_changed_is_refused(log: MemoryDecisionLog) 
         await refused(log, replace(query, page_token=text))
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=80))
 async def test_no_guess_is_a_page_token(text: str) -> None:
     """Text that this service did not give is refused, and breaks nothing."""

@@ -1,0 +1,283 @@
+"""A world: a folder as an operator sets it up, and the real processes that run from it."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import apsw
+import grpc
+
+from interlock.client import AsyncInterlock, Interlock
+from interlock.compose.credentials import create_credential
+from interlock.compose.log_reading import read_records
+from interlock.compose.settings import load_settings
+from interlock.core.identity import CallerKind
+from interlock.core.record import RecordType, fields
+from tests.e2e.processes import Server, run_interlock
+from tests.waiting import PATIENCE_SECONDS
+
+Client = TypeVar("Client", Interlock, AsyncInterlock)
+
+GATEWAY = "gateway-1"
+TENANT = "acme"
+ODD_SERVER = Path(__file__).parents[1] / "mcp_servers" / "odd_server.py"
+
+_ODD_TOOLS = {
+    "gateway": GATEWAY,
+    "server": "odd",
+    "tools": [
+        {
+            "name": name,
+            "arguments": {"type": "object", "properties": {"password": {"type": "string"}}},
+            "effects": ["read"],
+            "sensitive": ["/password"],
+        }
+        for name in ("echo", "fail", "hang")
+    ],
+}
+_TESTER = """
+tester:
+  tools: [echo, fail, hang]
+  effects: [read]
+"""
+
+
+class World:
+    """Settings, catalog, credentials, a git repository, and the processes.
+
+    Change `settings` before a process starts. Ports are any that are free, and stay the same when a process
+    starts again. The role `tester` may call the tools of the server `odd`, which notes each call in `journal`.
+    """
+
+    service: Server
+    gateway: Server
+
+    def __init__(self, folder: Path, *, opa: Path, policies: Path, git_catalog: Path | None = None) -> None:
+        """Without a `git_catalog` there is no server `git` and no repository, which makes it quicker to start."""
+        self.folder = folder
+        self.repository = folder / "repository"
+        self.journal = folder / "journal"
+        self.opa = folder / "opa"
+        self.opa.symlink_to(opa)
+        self.settings = _settings(self.journal)
+        self.ca_file: Path | None = None
+        self._started: list[Server] = []
+        self._open = contextlib.ExitStack()
+        shutil.copytree(policies, folder / "policies")
+        with (folder / "policies" / "roles" / "data.yaml").open("a") as roles:
+            roles.write(_TESTER)
+        (folder / "odd.yaml").write_text(json.dumps(_ODD_TOOLS))
+        if git_catalog:
+            self._add_git(git_catalog)
+        self.credential("gateway", GATEWAY, file=folder / "gateway.credential")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+        for server in self._started:
+            server.kill()
+
+    def start(self) -> Self:
+        """Start the service, then a gateway, and wait until both can do their work."""
+        self.start_service()
+        self.start_gateway()
+        return self
+
+    def start_service(self) -> Server:
+        """Start the decision service, and wait until it can do its work."""
+        self.service = self._start("serve", "service")
+        scheme = "https" if "tls" in self.settings["service"] else "http"
+        gateway = self.settings["gateway"]
+        gateway["decision_service"] = self.service.grpc
+        if "jwks_file" not in gateway:
+            gateway["jwks_url"] = f"{scheme}://{self.service.http}/.well-known/jwks.json"
+        self._until_ready(self.service)
+        return self.service
+
+    def start_gateway(self) -> Server:
+        """Start the gateway, and wait until it can do its work."""
+        self.gateway = self._start("gateway", "gateway")
+        self._until_ready(self.gateway)
+        return self.gateway
+
+    def mend(self) -> Self:
+        """Start again what has ended."""
+        if self.service.process.poll() is not None:
+            self.start_service()
+        if self.gateway.process.poll() is not None:
+            self.start_gateway()
+        return self
+
+    def write_settings(self, *, name: str = "interlock.toml", **changes: Any) -> Path:
+        """Write the settings with some of them changed, as `{"service": {"listen": ...}}`."""
+        path = self.folder / name
+        path.write_text(to_toml(merged(self.settings, changes)))
+        return path
+
+    def credential(
+        self, kind: str, name: str, *roles: str, tenant: str = TENANT, file: Path | None = None
+    ) -> str:
+        """A new credential, also written to `file` where one is named."""
+        settings = load_settings(self.write_settings())
+        _, text = create_credential(
+            settings, kind=CallerKind(kind), name=name, tenant=tenant, roles=list(roles)
+        )
+        if file:
+            file.touch(mode=0o600)
+            file.write_text(text)
+        return text
+
+    def agent(self, role: str = "tester", *, name: str = "coder", tenant: str = TENANT) -> Interlock:
+        """A client with a new credential of an agent, and the gateway's address where there is one."""
+        return self.client(self.credential("agent", name, role, tenant=tenant))
+
+    def auditor(self, *, tenant: str = TENANT) -> Interlock:
+        """A client with a new credential of an auditor."""
+        return self.client(self.credential("auditor", "auditor", tenant=tenant))
+
+    def client(self, credential: str, **options: Any) -> Interlock:
+        """A client, closed with the world."""
+        return self._open.enter_context(self._client(Interlock, credential, options))
+
+    def async_client(self, credential: str, **options: Any) -> AsyncInterlock:
+        """A client for one event loop, for the caller to close."""
+        return self._client(AsyncInterlock, credential, options)
+
+    def channel(self, server: Server | None = None) -> grpc.Channel:
+        """A bare channel to the decision service, or to this server; closed with the world."""
+        address = (server or self.service).grpc
+        return self._open.enter_context(grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]))
+
+    def interlock(self, *arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a verb of the command line in the world's folder."""
+        return run_interlock(*arguments, folder=self.folder, given=given, INTERLOCK_OPA=str(self.opa))
+
+    def records(self, type: RecordType | None = None) -> list[dict[str, Any]]:
+        """All records of the decision log, read from its store."""
+        settings = load_settings(self.write_settings())
+        found = read_records(settings, type=type, decision_id="", tenant="", start=0, limit=None)
+        return [fields(record) for record in found]
+
+    def outcomes_of(self, decision_id: str) -> list[str]:
+        """The outcomes on record of a decision, in order."""
+        found = self.records(RecordType.OUTCOME)
+        return [record["outcome"] for record in found if record["decision_id"] == decision_id]
+
+    def runs(self) -> list[str]:
+        """The calls that the server `odd` really got."""
+        return [line for line in self.journal.read_text().splitlines() if not line.startswith("started")]
+
+    def open_store(self) -> apsw.Connection:
+        """The decision service's store, from this other process; closed with the world."""
+        connection = apsw.Connection(str(self.folder / "service" / "interlock.db"))
+        self._open.callback(connection.close)
+        return connection
+
+    def _add_git(self, git_catalog: Path) -> None:
+        shutil.copyfile(git_catalog, self.folder / "git.yaml")
+        make_repository(self.repository)
+        for part in ("service", "gateway"):
+            self.settings[part]["catalog"] = ["git.yaml", "odd.yaml"]
+        self.settings["gateway"]["servers"]["git"] = {
+            "command": sys.executable,
+            "args": ["-m", "mcp_server_git", "--repository", str(self.repository)],
+        }
+
+    def _client(self, kind: type[Client], credential: str, options: Mapping[str, Any]) -> Client:
+        stated = {
+            "credential": credential,
+            "gateway": self.gateway.grpc if hasattr(self, "gateway") else None,
+            "ca_file": self.ca_file,
+            "timeout": PATIENCE_SECONDS,
+        }
+        return kind(self.service.grpc, **stated | options)
+
+    def _start(self, verb: str, part: str) -> Server:
+        self.write_settings()
+        name = f"{verb}-{len(self._started) + 1}"
+        server = Server(verb, self.folder, name, {"INTERLOCK_OPA": str(self.opa)})
+        self._started.append(server)
+        self.settings[part] |= {"listen": server.grpc, "http_listen": server.http}
+        return server
+
+    def _until_ready(self, server: Server) -> None:
+        with Interlock(
+            server.grpc, credential="none", ca_file=self.ca_file, timeout=PATIENCE_SECONDS
+        ) as client:
+            client.wait_ready()
+
+
+def make_repository(path: Path) -> None:
+    """A git repository with one commit and one changed file."""
+    path.mkdir()
+    for command in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("config", "user.name", "Interlock tests"),
+        ("config", "user.email", "tests@interlock.example"),
+    ):
+        git(path, *command)
+    (path / "README").write_text("first\n")
+    git(path, "add", "README")
+    git(path, "commit", "--quiet", "--message=Say what this is")
+    (path / "README").write_text("second\n")
+
+
+def git(repository: Path, *arguments: str) -> str:
+    """What `git` says."""
+    return subprocess.run(
+        ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with `changes`, of which None takes a key away."""
+    result = deepcopy(dict(settings))
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
+
+
+def to_toml(settings: Mapping[str, Any]) -> str:
+    """The settings as TOML, each on one line."""
+    return "".join(f"{key} = {_toml_value(value)}\n" for key, value in settings.items())
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)  # of strings, numbers, booleans and their lists JSON is TOML
+
+
+def _settings(journal: Path) -> dict[str, Any]:
+    anywhere = {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", "catalog": ["odd.yaml"]}
+    return {
+        "environment": "dev",
+        "service": {
+            **anywhere,
+            "data_dir": "service",
+            "token_life_seconds": 60,
+            "policy": {"directory": "policies"},
+        },
+        "gateway": {
+            **anywhere,
+            "data_dir": "gateway",
+            "name": GATEWAY,
+            "tenant": TENANT,
+            "credential_file": "gateway.credential",
+            "jwks_url": "http://127.0.0.1:1/",
+            "servers": {"odd": {"command": sys.executable, "args": [str(ODD_SERVER), str(journal)]}},
+        },
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import apsw
 
 from interlock.adapters import store_sqlite
-from interlock.adapters.sqlite import open_database
+from interlock.adapters.sqlite import StoreUnusable, open_database
 from interlock.adapters.store_sqlite import APPLICATION_ID, MIGRATIONS, Flaw
 from interlock.compose.places import service_of, store_file
 from interlock.compose.settings import Settings
@@ -28,6 +28,8 @@ def open_log(settings: Settings) -> Iterator[apsw.Connection]:
     connection = open_database(store_file(service_of(settings)), APPLICATION_ID, MIGRATIONS, read_only=True)
     try:
         yield connection
+    except apsw.Error as error:
+        raise StoreUnusable(f"the decision log cannot be read: {error}; restore the store from a copy") from error
     finally:
         connection.close()
 

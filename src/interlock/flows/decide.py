@@ -63,8 +63,10 @@ async def _decide_fresh(
     documents = [conclusion.policy_input(proposal, now) for proposal in proposals]
     answers = await decider.engine.evaluate(documents, limit_seconds=limit_seconds)
     answers = [_refuse_baseless(*pair) for pair in zip(proposals, answers, strict=True)]
+    kid = decider.signer.kid
     drafts = [
-        _draft(*attempt, decider, now=now) for attempt in zip(proposals, documents, answers, strict=True)
+        _draft(*attempt, decider, kid=kid, now=now)
+        for attempt in zip(proposals, documents, answers, strict=True)
     ]
     records = await decider.log.append(drafts)
     return [
@@ -89,6 +91,7 @@ def _draft(
     answer: Evaluated | InterlockError,
     decider: Decider,
     *,
+    kid: str,
     now: datetime,
 ) -> Draft:
     if isinstance(answer, InterlockError):
@@ -99,7 +102,7 @@ def _draft(
         answer,
         decision_id=decider.identifiers.new(),
         token_id=decider.identifiers.new(),
-        kid=decider.signer.kid,
+        kid=kid,
         terms=decider.terms,
         now=now,
     )

@@ -5,6 +5,7 @@ Everything goes through the public interfaces: the `interlock` command and the P
 
 import argparse
 import contextlib
+import json
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from story import Step, tell
-from world import World, make_world
+from world import TOKEN_LIFE_SECONDS, World, make_world
 
 from interlock.client import Interlock
 
@@ -99,15 +100,18 @@ def serve(world: World) -> None:
     """Say what can be tried, and wait for Ctrl-C."""
     config = f"--config {shown(world.config)}"
     agent = f"--address {world.service} --credential-file {shown(world.folder / 'agent.credential')}"
+    call = f"git_log '{json.dumps({'repo_path': str(shown(world.repository))})}'"
+    token = shown(world.folder / "token")
     print(
         f"""
 Serving until Ctrl-C:
   decision service  gRPC {world.service}, HTTP {world.service_http} (/readyz, /metrics, /.well-known/jwks.json)
   gateway           gRPC {world.gateway}, HTTP {world.gateway_http}
 
-Try in another terminal:
-  .venv/bin/interlock decide git_log '{{"repo_path": "{world.repository}"}}' {agent} --token-file token
-  .venv/bin/interlock execute git_log '{{"repo_path": "{world.repository}"}}' --gateway {world.gateway} --token-file token
+Try in another terminal, here (the demo's tokens live {TOKEN_LIFE_SECONDS} seconds, so decide and execute go together):
+  rm -f {token}
+  .venv/bin/interlock decide {call} {agent} --token-file {token} &&
+    .venv/bin/interlock execute {call} --gateway {world.gateway} --token-file {token}
   .venv/bin/interlock log list {config}
   .venv/bin/interlock executions list {config}
   .venv/bin/interlock doctor {config}

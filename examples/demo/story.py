@@ -9,11 +9,17 @@ from typing import Any
 
 from world import World
 
-from interlock.client import Decision, Execution, Interlock, InterlockCallError
+from interlock.client import Decision, Execution, Interlock, InterlockCallError, Verdict
 
 GOAL = "see what changed in the repository, and commit it"
 LEEWAY_SECONDS = 1.5
 """A little more than the gateway's `leeway_seconds`."""
+
+MEANING = {
+    Verdict.ALLOW: "may run; this agent went no further",
+    Verdict.DENY: "nothing ran; the reasons tell the agent why",
+    Verdict.ESCALATE: "nothing ran; a person must approve it",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +38,10 @@ def tell(world: World) -> list[Step]:
     with Interlock(world.service, credential=world.agent, gateway=world.gateway) as agent:
         return [
             allowed(agent, "git_diff_unstaged", repository),
-            not_allowed(
-                agent, "git_commit", {**repository, "message": "Greet the world"}, "waits for a person"
-            ),
-            not_allowed(agent, "git_reset", repository, "nothing ran"),
-            not_allowed(
-                agent, "git_log", {**repository, "max_count": "ten"}, "nothing ran; the agent can repair it"
-            ),
-            not_allowed(agent, "git_push", repository, "nothing ran"),
+            proposed(agent, "git_commit", {**repository, "message": "Greet the world"}),
+            proposed(agent, "git_reset", repository),
+            proposed(agent, "git_log", {**repository, "max_count": "ten"}),
+            proposed(agent, "git_push", repository),
             replayed(agent, repository),
             changed(agent, repository),
             expired(agent, repository),
@@ -52,11 +54,11 @@ def allowed(agent: Interlock, tool: str, arguments: Mapping[str, Any]) -> Step:
     return step(f"proposes {tool}", run.decision, output(run.execution) if run.execution else "NOT RUN")
 
 
-def not_allowed(agent: Interlock, tool: str, arguments: Mapping[str, Any], result: str) -> Step:
-    """A call that gets no token."""
+def proposed(agent: Interlock, tool: str, arguments: Mapping[str, Any]) -> Step:
+    """A call that the stock policies do not allow."""
     decision = agent.decide(tool, arguments, goal=GOAL)
     shown = {name: value for name, value in arguments.items() if name != "repo_path"}
-    return step(f"proposes {tool} {json.dumps(shown) if shown else ''}", decision, result)
+    return step(f"proposes {tool} {json.dumps(shown) if shown else ''}", decision, MEANING[decision.verdict])
 
 
 def replayed(agent: Interlock, arguments: Mapping[str, Any]) -> Step:

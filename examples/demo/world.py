@@ -9,6 +9,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent.parent
 TENANT = "acme"
+TOKEN_LIFE_SECONDS = 5
 
 SETTINGS = """\
 environment = "dev"
@@ -18,7 +19,7 @@ listen = "{service}"
 http_listen = "{service_http}"
 data_dir = "service"
 catalog = ["catalog/git.yaml"]
-token_life_seconds = 4 # short, so that the demo can show a token that expired
+token_life_seconds = {token_life} # short, so that the demo can show a token that expired
 
 [service.policy]
 directory = {policies}
@@ -64,6 +65,7 @@ def make_world(folder: Path, ports: tuple[int, ...]) -> World:
     config = folder / "interlock.toml"
     config.write_text(
         SETTINGS.format(
+            token_life=TOKEN_LIFE_SECONDS,
             service=service,
             service_http=service_http,
             gateway=gateway,

@@ -97,6 +97,10 @@ class Meter(Protocol):
         """A call ended with this status code name after so many seconds."""
         ...
 
+    def executed(self, outcome: str) -> None:
+        """A gateway acted, and this came of it."""
+        ...
+
     def failed(self, reason: str) -> None:
         """An error was given, for this ErrorReason."""
         ...

@@ -64,6 +64,9 @@ class Told:
     def answered(self, method: str, code: str, seconds: float) -> None:
         pass
 
+    def executed(self, outcome: str) -> None:
+        pass
+
     def failed(self, reason: str) -> None:
         pass
 

@@ -180,7 +180,7 @@ def test_gzip_in_itself_is_fine(channel: grpc.Channel, as_agent: Metadata) -> No
 
 def test_a_flood_of_metadata_is_refused(world: World, channel: grpc.Channel, as_agent: Metadata) -> None:
     """20 KB of metadata end the call, and the service goes on (case 42)."""
-    flood = [*as_agent, ("x-flood", "x" * 20_000)]
+    flood = (*as_agent, ("x-flood", "x" * 20_000))
     data = a_request(request_id=new_id()).SerializeToString()
     assert refused(channel, DECIDE, data, flood).code == "RESOURCE_EXHAUSTED"
     assert send(channel, DECIDE, data, as_agent)

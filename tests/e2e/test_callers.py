@@ -65,7 +65,7 @@ def test_nothing_is_answered_without_a_credential(channel: grpc.Channel, method:
 )
 def test_a_wrong_credential_is_refused(channel: grpc.Channel, authorization: str) -> None:
     """A credential that nobody was given is UNAUTHENTICATED, whatever is wrong with it (invariant 6)."""
-    error = refused(channel, DECIDE, REQUESTS[DECIDE], [("authorization", authorization)])
+    error = refused(channel, DECIDE, REQUESTS[DECIDE], (("authorization", authorization),))
     assert (error.code, error.reason) == ("UNAUTHENTICATED", "CREDENTIAL_INVALID")
 
 
@@ -79,7 +79,7 @@ def test_a_wrong_secret_is_refused(channel: grpc.Channel, credentials: dict[str,
 def test_two_credentials_are_none(channel: grpc.Channel, credentials: dict[str, str]) -> None:
     """Two authorization headers are refused, also where both are the same: no one picks for the caller (case 54)."""
     one, other = bearer(credentials["agent"]), bearer(credentials["auditor"])
-    for metadata in ([*one, *other], [*other, *one], [*one, *one]):
+    for metadata in (one + other, other + one, one + one):
         assert refused(channel, DECIDE, REQUESTS[DECIDE], metadata).code == "UNAUTHENTICATED"
 
 

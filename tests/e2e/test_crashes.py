@@ -44,9 +44,7 @@ class Load:
 
 
 async def test_a_killed_service_keeps_every_decision_that_it_gave(breakable_world: World) -> None:
-    """After kill -9 under load every acknowledged decision is on record in a whole chain, and asking again
-    gives the same decision and token, once for each request (case 15, invariants 2 and 9).
-    """
+    """After kill -9 all that was acknowledged is on record, and the same when asked again (case 15, invariants 2, 9)."""
     world = breakable_world
     credential = world.credential("agent", "loader", "tester")
     async with world.async_client(credential, session_id="session-1", timeout=2.0) as client:
@@ -74,9 +72,7 @@ async def test_a_killed_service_keeps_every_decision_that_it_gave(breakable_worl
 
 
 async def test_a_killed_gateway_never_runs_a_call_again(breakable_world: World) -> None:
-    """Killed while a tool runs, the gateway tells the outcome as unknown, and runs nothing by itself
-    (case 25, invariant 8).
-    """
+    """What ran at kill -9 is `unknown`, listed, reported, and not run by itself again (case 25, invariant 8)."""
     world, before = breakable_world, len(breakable_world.runs())
     agent = world.agent()
     decision = agent.decide("hang", {})

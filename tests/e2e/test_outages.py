@@ -121,9 +121,7 @@ def full_disk(server: Server) -> Iterator[None]:
 
 
 def test_with_a_full_disk_nothing_is_decided(breakable_world: World, watch: Watch) -> None:
-    """A log that cannot be written: UNAVAILABLE, NOT_SERVING, no token; it recovers by itself
-    (case 16, invariant 2).
-    """
+    """A log that cannot be written: UNAVAILABLE, NOT_SERVING, no token; it recovers (case 16, invariant 2)."""
     before = len(breakable_world.records())
     with full_disk(breakable_world.service):
         error = watch.refusal()
@@ -140,9 +138,7 @@ def test_with_a_full_disk_nothing_is_decided(breakable_world: World, watch: Watc
 
 
 def test_a_log_that_hangs_is_not_waited_for(breakable_world: World, watch: Watch) -> None:
-    """A store that another process keeps locked: UNAVAILABLE before any caller's deadline, and it recovers by
-    itself (case 17, invariant 2).
-    """
+    """A store that hangs: UNAVAILABLE before the caller's deadline, and it recovers (case 17, invariant 2)."""
     other = breakable_world.open_store()
     other.execute("BEGIN IMMEDIATE")
     try:

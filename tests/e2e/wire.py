@@ -1,6 +1,6 @@
 """Calls with the very bytes that a test chooses: no stub of ours, and no client, tidies them up."""
 
-from collections.abc import Sequence
+from typing import TypeAlias
 
 import grpc
 import pytest
@@ -10,7 +10,7 @@ from interlock.client.errors import from_rpc
 from interlock.v1 import decision_service_pb2, proposal_pb2
 from tests.waiting import PATIENCE_SECONDS
 
-Metadata = Sequence[tuple[str, str]]
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def bearer(credential: str) -> Metadata:
@@ -25,9 +25,8 @@ def send(
     compression: grpc.Compression | None = None,
 ) -> bytes:
     """The bytes that `Service/Method` answers. Raises grpc.RpcError."""
-    call = channel.unary_unary(f"/interlock.v1.{method}")
-    answer: bytes = call(data, metadata=metadata, compression=compression, timeout=PATIENCE_SECONDS)
-    return answer
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/interlock.v1.{method}")
+    return call(data, metadata=metadata, compression=compression, timeout=PATIENCE_SECONDS)
 
 
 def refused(

@@ -108,6 +108,13 @@ class World:
         self._until_ready(self.gateway)
         return self.gateway
 
+    def use_tls(self, certificate: Path, private_key: Path) -> None:
+        """Both processes serve with this certificate, and trust nothing but it."""
+        for part in ("service", "gateway"):
+            self.settings[part]["tls"] = {"certificate": str(certificate), "private_key": str(private_key)}
+        self.settings["gateway"]["decision_service_ca"] = str(certificate)
+        self.ca_file = certificate
+
     def mend(self) -> Self:
         """Start again what has ended."""
         if self.service.process.poll() is not None:
@@ -192,13 +199,13 @@ class World:
         }
 
     def _client(self, kind: type[Client], credential: str, options: Mapping[str, Any]) -> Client:
-        stated = {
+        stated: dict[str, Any] = {
             "credential": credential,
             "gateway": self.gateway.grpc if hasattr(self, "gateway") else None,
             "ca_file": self.ca_file,
             "timeout": PATIENCE_SECONDS,
         }
-        return kind(self.service.grpc, **stated | options)
+        return kind(self.service.grpc, **(stated | dict(options)))
 
     def _start(self, verb: str, part: str) -> Server:
         self.write_settings()

@@ -18,6 +18,9 @@ class PrometheusMeter:
         errors = Counter(
             "interlock_errors", "Errors given, by ErrorReason", ["reason"], registry=self.registry
         )
+        outcomes = Counter(
+            "interlock_outcomes", "What came of executions", ["outcome"], registry=self.registry
+        )
         calls = Histogram(
             "interlock_call_seconds",
             "Time that calls took",
@@ -28,6 +31,7 @@ class PrometheusMeter:
         # The library looks a child up under a lock each time; there are few, so they are kept.
         self._decisions = functools.cache(decisions.labels)
         self._errors = functools.cache(errors.labels)
+        self._outcomes = functools.cache(outcomes.labels)
         self._calls = functools.cache(calls.labels)
 
     def decided(self, verdict: str) -> None:
@@ -37,6 +41,10 @@ class PrometheusMeter:
     def answered(self, method: str, code: str, seconds: float) -> None:
         """A call ended."""
         self._calls(method, code).observe(seconds)
+
+    def executed(self, outcome: str) -> None:
+        """A gateway acted."""
+        self._outcomes(outcome).inc()
 
     def failed(self, reason: str) -> None:
         """An error was given."""

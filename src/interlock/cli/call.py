@@ -47,6 +47,8 @@ def decide(
     as_json: AsJson = False,
 ) -> None:
     """Propose one call. Ends with status 0 for an allow, 10 for a deny, 11 for an escalate, 1 for an error."""
+    if token_file and token_file.exists():
+        fail(f"`{token_file}` is there already")
     credential = read_secret(
         credential_file, name="credential", environment=os.environ.get("INTERLOCK_CREDENTIAL")
     )

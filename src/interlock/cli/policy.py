@@ -40,11 +40,15 @@ def test_(
     tests: Annotated[Path, typer.Option(help="Folder of their tests.", exists=True, file_okay=False)] = Path(
         "policy-tests"
     ),
+    as_json: AsJson = False,
 ) -> None:
     """Run the policies' tests as the bundle that ships; a line that no test reaches is a failure."""
     run = policy_tools.test(policies, tests)
-    for line in run.report.splitlines():
-        print_line(line)
+    if as_json:
+        print_json({"passed": run.passed, "report": run.report, "uncovered": list(run.uncovered)})
+    else:
+        for line in run.report.splitlines():
+            print_line(line)
     if not run.passed:
         raise typer.Exit(1)
 

@@ -69,8 +69,8 @@ class MemoryRead:
 class ProposalFields(TypedDict, total=False):
     """What may be said of a proposal beside its tool call. Nothing of it is proven.
 
-    `goal`: what the agent is trying to achieve, at most 8 KiB; `parent_decision_id`: the decision that this
-    proposal follows from; `sources` (at most 64) and `memory_reads` (at most 256): what the agent acted on;
+    `goal`: what the agent is trying to achieve, at most 8,192 characters; `parent_decision_id`: the decision
+    that this proposal follows from; `sources` (at most 64) and `memory_reads` (at most 256): what the agent acted on;
     `state_digest`: digest of the session's state as the agent knows it.
     """
 

@@ -31,6 +31,7 @@ from interlock.compose.process import (
     background,
     http_server,
     settle_memory,
+    stop_taking_calls,
     until_told_to_end,
 )
 from interlock.compose.settings import ServiceSettings, Settings
@@ -111,8 +112,7 @@ async def _drain(
 ) -> None:
     """Take no more, and answer what was taken."""
     logger.info("draining")
-    await health.stop_serving()
-    await server.stop(limit_seconds)
+    await stop_taking_calls(server, health, limit_seconds)
     await coalescer.drain()
     logger.info("ended")
 

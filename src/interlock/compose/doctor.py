@@ -127,6 +127,8 @@ def _ledger(path: Path) -> str:
 
 
 def _credential(path: Path) -> str:
+    if not path.exists():
+        raise OSError(f"`{path}` is not there; make it with `interlock credentials create --kind gateway`")
     if path.stat().st_mode & _OPEN_TO_OTHERS:
         raise OSError(f"`{path}` is open to others; run `chmod 600 {path}`")
     if split_credential(path.read_text().strip()) is None:

@@ -23,10 +23,11 @@ from interlock.compose.process import (
     background,
     http_server,
     settle_memory,
+    stop_taking_calls,
     until_told_to_end,
 )
 from interlock.compose.settings import GatewaySettings, Settings, is_loopback
-from interlock.compose.tokens import expected_by
+from interlock.compose.tokens import expected_by, remote_keys
 from interlock.core.catalog import Catalog, CatalogError
 from interlock.flows.deliver import Deliverer
 from interlock.flows.execute import Executor, Gateway
@@ -94,7 +95,7 @@ async def _serve(
     longest = gateway.longest_execution_seconds
     handlers = [
         service_handler(
-            GatewayServicer(executor),
+            GatewayServicer(executor, meter),
             meter=meter,
             deadlines=Deadlines(default=longest, longest=longest),
             authenticate=None,
@@ -123,8 +124,7 @@ async def _serve(
 async def _drain(server: grpc.aio.Server, health: Health, executor: Executor, limit_seconds: float) -> None:
     """Take no more, and end what was begun; what does not end in time is `unknown` at the next start."""
     logger.info("draining")
-    await health.stop_serving()
-    await server.stop(limit_seconds)
+    await stop_taking_calls(server, health, limit_seconds)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(executor.drain(), limit_seconds)
     logger.info("ended")
@@ -150,7 +150,7 @@ async def _running_keys(gateway: GatewaySettings) -> AsyncIterator[VerifyingKeys
     if gateway.jwks_file is not None:
         yield FixedVerifyingKeys.from_file(gateway.jwks_file)
         return
-    async with RemoteVerifyingKeys(gateway.jwks_url).running() as keys:
+    async with remote_keys(gateway).running() as keys:
         yield keys
 
 

@@ -16,7 +16,10 @@ def list_keys(settings: Settings) -> list[KeyInfo]:
 
 
 def rotate_keys(settings: Settings, *, at_once: bool) -> KeyInfo:
-    """Make the next key. `at_once` is for a key that is no longer trusted: gateways learn of the new one late."""
+    """Make the next key. It signs from now on where `at_once`, before gateways had time to learn of it.
+
+    The old key stays published until all that it signed has expired.
+    """
     clock = SystemClock()
     open_or_create(_folder(settings), clock.now)
     return rotate_folder(_folder(settings), clock.now(), 0 if at_once else LEAD_SECONDS)

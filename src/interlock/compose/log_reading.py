@@ -29,7 +29,9 @@ def open_log(settings: Settings) -> Iterator[apsw.Connection]:
     try:
         yield connection
     except apsw.Error as error:
-        raise StoreUnusable(f"the decision log cannot be read: {error}; restore the store from a copy") from error
+        raise StoreUnusable(
+            f"the decision log cannot be read: {error}; restore the store from a copy"
+        ) from error
     finally:
         connection.close()
 

@@ -8,13 +8,18 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
+import grpc
 from aiohttp import web
 
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.settings import Tls
+from interlock.rpc.health import Health
 
 GC_THRESHOLDS = (10_000, 20, 20)
 """Batches make many objects that live together and die together, none of them in cycles."""
+
+LAST_CALLS_SECONDS = 0.5
+"""From NOT_SERVING to the end of taking calls: gRPC cancels what has arrived by then and waits to be taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,13 @@ async def until_told_to_end() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     await ended.wait()
+
+
+async def stop_taking_calls(server: grpc.aio.Server, health: Health, limit_seconds: float) -> None:
+    """Send clients elsewhere, take the calls that are on their way, and give all so many seconds to end."""
+    await health.stop_serving()
+    await asyncio.sleep(LAST_CALLS_SECONDS)
+    await server.stop(limit_seconds)
 
 
 @contextlib.asynccontextmanager

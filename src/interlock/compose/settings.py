@@ -88,9 +88,15 @@ class ServiceSettings(_Closed):
     longest_deadline_seconds: Seconds = 30.0
     log_limit_seconds: Seconds = 2.0
     drain_seconds: Seconds = 10.0
-    batch: Annotated[int, Field(ge=1, le=1024)] = 128
+    batch: Annotated[int, Field(ge=1, le=1024)] = 64
     batches_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
     waiting: Annotated[int, Field(ge=1, le=1_000_000)] = 8_192
+
+    @model_validator(mode="after")
+    def _capped(self) -> Self:
+        if self.default_deadline_seconds > self.longest_deadline_seconds:
+            raise ValueError("`default_deadline_seconds` must be at most `longest_deadline_seconds`")
+        return self
 
 
 class McpServerSettings(_Closed):
@@ -105,7 +111,8 @@ class McpServerSettings(_Closed):
 class GatewaySettings(_Closed):
     """An execution gateway. `name` is the audience of its tokens, and `credential_file` holds its credential.
 
-    The decision service's public keys come from `jwks_url` or `jwks_file`.
+    The decision service's public keys come from `jwks_url` or `jwks_file`. `decision_service_ca` is the CA
+    certificate (PEM) that its own are checked with, at `decision_service` and at `jwks_url`.
     """
 
     name: Identifier

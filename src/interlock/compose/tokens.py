@@ -1,14 +1,16 @@
 """Looking at an execution token, and verifying it as a gateway would."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from interlock.adapters.clock import SystemClock
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
 from interlock.compose.places import gateway_of
-from interlock.compose.settings import GatewaySettings, Settings
+from interlock.compose.settings import GatewaySettings, Settings, SettingsError
 from interlock.core import token
 
 
@@ -38,10 +40,25 @@ def expected_by(settings: Settings, gateway: GatewaySettings) -> token.ExpectedB
     )
 
 
+def remote_keys(gateway: GatewaySettings) -> RemoteVerifyingKeys:
+    """The keys that the decision service publishes. Raises KeySetError, SettingsError."""
+    return RemoteVerifyingKeys(gateway.jwks_url, tls=_trust(gateway.decision_service_ca))
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    """Trust in this CA alone where one is named; None for those that the system trusts."""
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise SettingsError(f"`{ca_file}` cannot be used as a CA certificate: {error.strerror}") from error
+
+
 async def _keys(gateway: GatewaySettings) -> token.VerifyingKeys:
     if gateway.jwks_file is not None:
         return FixedVerifyingKeys.from_file(gateway.jwks_file)
-    keys = RemoteVerifyingKeys(gateway.jwks_url)
+    keys = remote_keys(gateway)
     await keys.refresh()
     return keys
 

@@ -56,9 +56,12 @@ def normalize(raw: RawProposal, catalog: Catalog, conceal: Conceal) -> Proposal:
 def disclose(arguments: Mapping[str, Any], tool: Tool | None, conceal: Conceal) -> Mapping[str, Any]:
     """The arguments with each sensitive value replaced by `{"concealed": keyed digest}` (case 63).
 
-    Arguments that fail the schema are concealed whole: the secret may stand under a misspelt name.
+    The arguments of an unknown tool are concealed whole, for nobody said what is secret in them; so are those
+    that fail the schema of a tool with secrets, for one may stand under a misspelt name.
     """
-    if tool is None or not tool.entry.sensitive:
+    if tool is None:
+        return {"concealed": conceal(canonicalize(arguments))}
+    if not tool.entry.sensitive:
         return arguments
     if not tool.validator.is_valid(arguments):
         return {"concealed": conceal(canonicalize(arguments))}

@@ -22,7 +22,7 @@ RETRY_AFTER_SECONDS = 0.5
 class Bounds:
     """`batch`: items taken at once; `in_flight`: batches at a time; `waiting`: items that may wait."""
 
-    batch: int = 128
+    batch: int = 64
     in_flight: int = 2
     waiting: int = 8_192
 

@@ -2,6 +2,7 @@
 
 from interlock.core.execution import Call as ToolCall
 from interlock.flows.execute import Executor
+from interlock.ports import Meter
 from interlock.rpc import wire
 from interlock.rpc.endpoint import Call
 from interlock.v1 import gateway_service_pb2 as pb
@@ -12,8 +13,9 @@ class GatewayServicer:
 
     service = pb.DESCRIPTOR.services_by_name["GatewayService"]
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, meter: Meter) -> None:
         self._executor = executor
+        self._meter = meter
 
     async def execute(self, request: pb.ExecuteRequest, _: Call) -> pb.ExecuteResponse:
         """One call, once."""
@@ -24,6 +26,7 @@ class GatewayServicer:
                 arguments_json=request.arguments_json,
             )
         )
+        self._meter.executed(done.kind.value)
         return pb.ExecuteResponse(
             execution_id=done.execution_id,
             outcome=wire.outcome_kind(done.kind),

@@ -61,7 +61,7 @@ class Proposal(_message.Message):
     parent_decision_id: _builtins.str
     """Decision that this proposal follows from, empty for none: 1 to 64 characters of [a-z0-9-]."""
     goal: _builtins.str
-    """What the agent is trying to achieve, in its own words, at most 8 KiB. Nothing of it is proven."""
+    """What the agent is trying to achieve, in its own words, at most 8,192 characters. Nothing of it is proven."""
     @_builtins.property
     def tool_call(self) -> Global___ToolCall:
         """One call of one tool."""

@@ -44,7 +44,7 @@ class Load:
 
 
 async def test_a_killed_service_keeps_every_decision_that_it_gave(breakable_world: World) -> None:
-    """After kill -9 all that was acknowledged is on record, and the same when asked again (case 15, invariants 2, 9)."""
+    """After kill -9 all that was acknowledged is on record, and told again the same (case 15, invariants 2 and 9)."""
     world = breakable_world
     credential = world.credential("agent", "loader", "tester")
     async with world.async_client(credential, session_id="session-1", timeout=2.0) as client:

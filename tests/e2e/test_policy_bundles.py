@@ -1,6 +1,5 @@
 """Policies that must not decide: the service refuses to start, and says what is wrong."""
 
-import gzip
 import io
 import shutil
 import tarfile
@@ -56,14 +55,13 @@ def refusal(world: World) -> str:
 
 def rewritten(bundle: Path, change: Callable[[str, bytes], bytes | None], output: Path) -> Path:
     """The bundle with the content of its files changed; a file whose new content is None is left out."""
-    with tarfile.open(bundle) as source, gzip.open(output, "wb") as packed:
-        with tarfile.open(fileobj=packed, mode="w") as target:
-            for member in source.getmembers():
-                file = source.extractfile(member)
-                content = change(member.name, file.read() if file else b"")
-                if content is not None:
-                    member.size = len(content)
-                    target.addfile(member, io.BytesIO(content))
+    with tarfile.open(bundle) as source, tarfile.open(output, "w:gz") as target:
+        for member in source.getmembers():
+            file = source.extractfile(member)
+            content = change(member.name, file.read() if file else b"")
+            if content is not None:
+                member.size = len(content)
+                target.addfile(member, io.BytesIO(content))
     return output
 
 

@@ -221,8 +221,10 @@ def _attempt(proposal: Proposal, document: PolicyInput, terms: Terms) -> dict[st
 
 
 def _erased(proposal: Proposal) -> list[str]:
-    """JSON Pointers to what was concealed: all of the arguments where they fail the schema."""
-    sensitive = proposal.tool.entry.sensitive if proposal.tool else ()
+    """JSON Pointers to what was concealed: all of the arguments where nobody knows the secrets among them."""
+    if proposal.tool is None:
+        return ["/input/arguments"]
+    sensitive = proposal.tool.entry.sensitive
     if sensitive and proposal.violations:
         return ["/input/arguments"]
     return [f"/input/arguments{pointer}" for pointer in sensitive]

@@ -389,3 +389,14 @@ def test_neighbouring_fields_do_not_run_together() -> None:
     """No text moves from one field to the next without a change of the digest."""
     moved = {"session_id": "session", "parent_decision_id": "1"}
     assert normalized(**moved).payload_digest != normalized(session_id="session1").payload_digest
+
+
+def test_the_arguments_of_an_unknown_tool_are_concealed_whole() -> None:
+    """Case 63: nobody said what is secret in the arguments of a tool that the catalog lacks."""
+    proposal = normalize(
+        replace(RAW, tool="conect", arguments_json=b'{"password":"hunter2"}'),
+        CATALOG,
+        KeyedDigest(bytes(32), "t"),
+    )
+    assert list(proposal.disclosed_arguments) == ["concealed"]
+    assert "hunter2" not in str(proposal)

@@ -27,6 +27,7 @@ def live_through(world: World, credential: str) -> list[str]:
     for token, password in ((done.decision, PASSWORD), (unused, PASSWORD + "!"), ("a.b.c", PASSWORD)):
         with pytest.raises(InterlockCallError):
             agent.execute(token, "echo", {"password": password})
+    assert agent.decide("unknown_tool", {"text": PASSWORD}).execution_token == ""
     broken = a_request(b'{"password":"' + UNREADABLE.encode() + b'","password":1}', request_id="broken")
     refused(world.channel(), "DecisionService/Decide", broken.SerializeToString(), bearer(credential))
     assert agent.execute(unused, "fail", {"password": PASSWORD}).outcome == "failed"
@@ -58,7 +59,7 @@ def test_no_secret_is_left_anywhere(own_world: World) -> None:
     secrets = [PASSWORD, UNREADABLE, *(text.split("_", 2)[2] for text in (credential, gateway_credential))]
     secrets += [unknown.split("_", 2)[2], *(part for token in tokens for part in token.split(".")[1:])]
     written |= {str(path): path.read_bytes() for path in _written_by_processes(world.folder)}
-    assert any(name.endswith("interlock.db") for name in written)
+    assert any(b'"text":"hello"' in data for data in written.values()), "nothing would be found at all"
     found = [
         (name, secret) for name, data in written.items() for secret in secrets if secret.encode() in data
     ]

@@ -106,6 +106,8 @@ class OpaSidecar:
                 stdout=PIPE,
                 stderr=STDOUT,
                 env=_ENVIRONMENT,
+                # A terminal's Ctrl-C is for us: OPA is needed until what was taken is answered.
+                start_new_session=True,
             )
         except OSError as error:
             raise SidecarError(f"opa cannot be started: {error.strerror}") from error

@@ -1,6 +1,10 @@
 """The command line: every verb explains itself, gives JSON to programs, and nothing raw to terminals."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from interlock.cli.main import application
+from tests.e2e.processes import environment
 from tests.e2e.world import World
 
 EVIL = "\x1b[31mred\x1b[0m\r\nforged line\x9b2J \u202egpj <script>alert(1)</script> \x07"
@@ -88,7 +93,9 @@ def test_verbs_that_show_data_show_it_as_json(world: World, policies: Path, tmp_
     )
     assert Path(built["bundle"]).is_file()
     _, exported = interlock(world, "log", "export")
-    assert [json.loads(line)["log_index"] for line in exported.splitlines()][:2] == [0, 1]
+    places = [json.loads(line)["log_index"] for line in exported.splitlines()]
+    assert places
+    assert places == list(range(len(places)))
 
 
 def test_an_agent_by_hand(world: World, credential_file: Path, tmp_path: Path) -> None:
@@ -146,6 +153,27 @@ def test_nothing_raw_reaches_a_terminal(world: World) -> None:
         assert "\nforged line" not in printed
     shown = parsed(world, "log", "show", str(decision.log_index))["record"]
     assert shown["input"]["context"]["goal"] == EVIL
+
+
+def test_exact_bytes_are_not_written_to_a_terminal(world: World) -> None:
+    """`log export` gives the bytes that hashes cover, control characters too, so not to a terminal (case 43)."""
+    terminal, ours = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "interlock", "log", "export"],
+            cwd=world.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=ours,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(terminal)
+    assert done.returncode == 1
+    assert "send them to a file or a pipe" in done.stderr
 
 
 def test_a_decision_by_hand_shows_nothing_raw(world: World, credential_file: Path) -> None:

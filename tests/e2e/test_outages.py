@@ -1,5 +1,6 @@
 """Parts that fail while the service runs: no token meanwhile, and it recovers by itself."""
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -12,14 +13,15 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from interlock.client import InterlockCallError
+from interlock.client import InterlockCallError, Outcome
+from interlock.client.errors import from_rpc
 from interlock.core.record import RecordType
 from interlock.v1 import decision_service_pb2 as pb
 from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
 from tests.e2e.processes import Server, wait_until
 from tests.e2e.wire import Metadata, a_request, bearer, refused
 from tests.e2e.world import World
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, until
 
 DECIDE = "DecisionService/Decide"
 
@@ -120,6 +122,28 @@ def full_disk(server: Server) -> Iterator[None]:
         resource.prlimit(process, kind, (soft, hard))
 
 
+def test_a_caller_that_cannot_wait_gets_no_decision(breakable_world: World, watch: Watch) -> None:
+    """Past the caller's deadline there is no token, the attempt is on record, and the request_id is free (case 2)."""
+    [opa] = breakable_world.service.children("opa")
+    request, decide = watch.request(), DecisionServiceStub(watch.channel).Decide
+    os.kill(opa, signal.SIGSTOP)
+    try:
+        with pytest.raises(grpc.RpcError) as caught:
+            decide(request, metadata=watch.metadata, timeout=0.5)
+        wait_until(lambda: request.request_id in failures_of(breakable_world))
+    finally:
+        os.kill(opa, signal.SIGCONT)
+    assert from_rpc(caught.value, method="Decide").code == "DEADLINE_EXCEEDED"
+    assert failures_of(breakable_world)[request.request_id] == "POLICY_ENGINE_TIMEOUT"
+    answer = decide(request, metadata=watch.metadata, timeout=PATIENCE_SECONDS)
+    assert answer.decision.execution_token
+
+
+def failures_of(world: World) -> dict[str, str]:
+    """The failed attempts on record: request_id and error."""
+    return {record["request_id"]: record["error"]["code"] for record in world.records(RecordType.FAILURE)}
+
+
 def test_with_a_full_disk_nothing_is_decided(breakable_world: World, watch: Watch) -> None:
     """A log that cannot be written: UNAVAILABLE, NOT_SERVING, no token; it recovers (case 16, invariant 2)."""
     before = len(breakable_world.records())
@@ -201,3 +225,31 @@ def test_told_to_end_it_answers_what_it_took(breakable_world: World, watch: Watc
     assert subprocess.run(["kill", "-0", str(opa)], capture_output=True, check=False).returncode != 0
     recorded = {record["decision_id"] for record in breakable_world.records(RecordType.DECISION)}
     assert recorded >= {decision.decision_id for decision in decided}
+
+
+async def test_a_gateway_told_to_end_ends_what_it_began(breakable_world: World) -> None:
+    """At SIGTERM a call that runs gets its end and its outcome, then the gateway ends (invariant 8, case 25)."""
+    world, before = breakable_world, len(breakable_world.runs())
+    decision = world.agent().decide("hang", {})
+    async with world.async_client(world.credential("agent", "coder", "tester")) as client:
+        running = asyncio.create_task(client.execute(decision, "hang", {}))
+        await until(lambda: world.runs()[before:] == ["hang"])
+        world.gateway.process.terminate()
+        assert (await running).outcome == Outcome.UNKNOWN
+    assert world.gateway.exit_status() == 0
+    world.start_gateway()
+    wait_until(lambda: world.outcomes_of(decision.decision_id) == ["unknown"])
+    assert world.runs()[before:] == ["hang"]
+
+
+def test_both_run_together_and_end_together(breakable_world: World) -> None:
+    """`interlock up` starts the service, then the gateway, and ends both in good order at SIGTERM."""
+    world = breakable_world
+    assert (world.gateway.end(), world.service.end()) == (0, 0)
+    both = Server("up", world.folder, "up", {"INTERLOCK_OPA": str(world.opa)})
+    try:
+        wait_until(lambda: "gateway: gRPC on" in both.output.read_text())
+        assert both.end() == 0
+    finally:
+        both.kill()
+    assert both.said().count('"event": "ended"') == 2

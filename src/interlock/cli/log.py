@@ -92,7 +92,12 @@ def export(
     start: Start = 0,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Write records as JSON lines: each line is the exact bytes that the record's leaf hash covers."""
+    """Write records as JSON lines: each line is the exact bytes that the record's leaf hash covers.
+
+    Into a file or a pipe only: in those bytes is what agents wrote, and a terminal could act on it.
+    """
+    if sys.stdout.isatty():
+        fail("`export` writes exact bytes, which a terminal could act on; send them to a file or a pipe")
     for record in log_reading.read_records(
         settings_of(config), type=type, decision_id=decision_id, tenant=tenant, start=start, limit=None
     ):

@@ -43,6 +43,8 @@ VerifyingKeys = FixedVerifyingKeys | RemoteVerifyingKeys
 
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 30.0
+_TELLING_SECONDS = 5.0
+"""What a call gets beyond the tool's limit, so that its caller hears of a tool that took too long."""
 
 
 async def serve_gateway(settings: Settings, announce: Serving) -> None:
@@ -92,7 +94,7 @@ async def _serve(
         return all([await tools.ready(name) for name in gateway.servers])
 
     meter = PrometheusMeter()
-    longest = gateway.longest_execution_seconds
+    longest = gateway.longest_execution_seconds + _TELLING_SECONDS
     handlers = [
         service_handler(
             GatewayServicer(executor, meter),

@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import Process
 from pathlib import Path
 
+from interlock.adapters.child_process import ends_with_us
 from interlock.compose.settings import ServiceSettings
 
 LOOK_SECONDS = 0.05
@@ -31,10 +32,9 @@ async def run_both(config: Path, service: ServiceSettings) -> int:
 
 
 async def _start(verb: str, config: Path) -> Process:
+    command = [*ends_with_us(), sys.executable, "-m", "interlock", verb, "--config", str(config)]
     # In a session of its own, so that Ctrl-C in the terminal reaches it through us alone, once.
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "interlock", verb, "--config", str(config), start_new_session=True
-    )
+    return await asyncio.create_subprocess_exec(*command, start_new_session=True)
 
 
 def _told_to_end() -> asyncio.Task[bool]:

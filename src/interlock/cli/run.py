@@ -8,7 +8,6 @@ import uvloop
 
 from interlock.cli.options import DEFAULT_CONFIG, Config, settings_of
 from interlock.cli.output import fail, print_line
-from interlock.compose import together
 from interlock.compose.service_log import configure_logging
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ def gateway(config: Config = DEFAULT_CONFIG) -> None:
 
 def up(config: Config = DEFAULT_CONFIG) -> None:
     """Run the decision service and a gateway together on this machine, until Ctrl-C or until one of them ends."""
+    from interlock.compose import together  # noqa: PLC0415 - it loads what serving needs
+
     settings = settings_of(config)
     if settings.service is None or settings.gateway is None:
         fail("`up` needs `[service]` and `[gateway]` in the settings; run `serve` or `gateway` alone instead")

@@ -22,18 +22,9 @@ from interlock.adapters.policy_pin_sqlite import activate_policy
 from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_key
 from interlock.adapters.sqlite import SingleWriter, process_lock
 from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
-from interlock.compose.grpc_server import build_server
 from interlock.compose.places import keys_folder, service_of, store_file
 from interlock.compose.policy import RunningPolicy, run_policy
-from interlock.compose.process import (
-    Addresses,
-    Serving,
-    background,
-    http_server,
-    settle_memory,
-    stop_taking_calls,
-    until_told_to_end,
-)
+from interlock.compose.process import Process, Serving, serve
 from interlock.compose.settings import ServiceSettings, Settings
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
@@ -46,8 +37,6 @@ from interlock.flows.report_outcome import report_outcome
 from interlock.rpc.audit_servicer import AuditServicer
 from interlock.rpc.decision_servicer import DecisionServicer
 from interlock.rpc.endpoint import Deadlines, service_handler
-from interlock.rpc.health import Health
-from interlock.rpc.http_endpoints import http_application
 
 logger = structlog.get_logger()
 
@@ -72,49 +61,22 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
         store = await stack.enter_async_context(_open_store(service))
         policy = await stack.enter_async_context(run_policy(service, opa))
         await _activate(store, policy, settings)
-        await _serve(settings.environment, service, store, policy, announce, stack)
+        await serve(_process(settings.environment, service, store, policy), announce)
 
 
-async def _serve(
-    environment: str,
-    service: ServiceSettings,
-    store: Store,
-    policy: RunningPolicy,
-    announce: Serving,
-    stack: contextlib.AsyncExitStack,
-) -> None:
+def _process(environment: str, service: ServiceSettings, store: Store, policy: RunningPolicy) -> Process:
     clock, meter = SystemClock(), PrometheusMeter()
     signer = open_or_create(keys_folder(service), clock.now)
     coalescer = _coalescer(environment, service, store, policy, signer, clock)
-    handlers = _handlers(service, store, coalescer, clock, meter)
-    health = Health(
-        [name for name, _ in handlers], {"decision_log": store.log.writable, "policy": policy.engine.ready}
+    return Process(
+        settings=service,
+        handlers=_handlers(service, store, coalescer, clock, meter),
+        checks={"decision_log": store.log.writable, "policy": policy.engine.ready},
+        metrics=meter.expose,
+        jwks=signer.jwks,
+        drain=coalescer.drain,
+        says={"policy_revision": policy.revision},
     )
-    server, grpc_address = build_server(
-        address=service.listen, tls=service.tls, handlers=handlers, health=health
-    )
-    application = http_application(health=health, metrics=meter.expose, jwks=signer.jwks)
-    http_address = await stack.enter_async_context(http_server(application, service.http_listen, service.tls))
-    await health.ask()
-    await stack.enter_async_context(background(health.watch()))
-    await server.start()
-    if service.tls is None:
-        logger.warning("no_tls", listen=grpc_address, says="without TLS only this machine is served")
-    logger.info("serving", grpc=grpc_address, http=http_address, policy_revision=policy.revision)
-    settle_memory()
-    announce(Addresses(grpc=grpc_address, http=http_address))
-    await until_told_to_end()
-    await _drain(server, health, coalescer, service.drain_seconds)
-
-
-async def _drain(
-    server: grpc.aio.Server, health: Health, coalescer: Coalescer[Proposal, Decision], limit_seconds: float
-) -> None:
-    """Take no more, and answer what was taken."""
-    logger.info("draining")
-    await stop_taking_calls(server, health, limit_seconds)
-    await coalescer.drain()
-    logger.info("ended")
 
 
 @contextlib.asynccontextmanager

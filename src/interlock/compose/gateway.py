@@ -15,17 +15,9 @@ from interlock.adapters.ledger_sqlite import SqliteLedger
 from interlock.adapters.mcp_servers import McpServer, McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
-from interlock.compose.grpc_server import ServerError, build_server
+from interlock.compose.grpc_server import ServerError
 from interlock.compose.places import gateway_of, ledger_file
-from interlock.compose.process import (
-    Addresses,
-    Serving,
-    background,
-    http_server,
-    settle_memory,
-    stop_taking_calls,
-    until_told_to_end,
-)
+from interlock.compose.process import Process, Serving, background, serve
 from interlock.compose.settings import GatewaySettings, Settings, is_loopback
 from interlock.compose.tokens import expected_by, remote_keys
 from interlock.core.catalog import Catalog, CatalogError
@@ -33,8 +25,6 @@ from interlock.flows.deliver import Deliverer
 from interlock.flows.execute import Executor, Gateway
 from interlock.rpc.endpoint import Deadlines, service_handler
 from interlock.rpc.gateway_servicer import GatewayServicer
-from interlock.rpc.health import Health
-from interlock.rpc.http_endpoints import http_application
 from interlock.rpc.outcome_reporter import OutcomeReporter
 
 logger = structlog.get_logger()
@@ -75,18 +65,14 @@ async def serve_gateway(settings: Settings, announce: Serving) -> None:
                 after_outcome=deliverer.wake,
             )
         )
-        await _serve(gateway, executor, ledger, keys, tools, announce, stack)
+        await serve(_process(gateway, executor, ledger, keys, tools), announce)
 
 
-async def _serve(
-    gateway: GatewaySettings,
-    executor: Executor,
-    ledger: SqliteLedger,
-    keys: VerifyingKeys,
-    tools: McpServers,
-    announce: Serving,
-    stack: contextlib.AsyncExitStack,
-) -> None:
+def _process(
+    gateway: GatewaySettings, executor: Executor, ledger: SqliteLedger, keys: VerifyingKeys, tools: McpServers
+) -> Process:
+    """What does not end in its time when the process ends is `unknown` at the next start."""
+
     async def has_keys() -> bool:
         return keys.ready
 
@@ -95,41 +81,21 @@ async def _serve(
 
     meter = PrometheusMeter()
     longest = gateway.longest_execution_seconds + _TELLING_SECONDS
-    handlers = [
-        service_handler(
-            GatewayServicer(executor, meter),
-            meter=meter,
-            deadlines=Deadlines(default=longest, longest=longest),
-            authenticate=None,
-        )
-    ]
-    health = Health(
-        [name for name, _ in handlers], {"ledger": ledger.writable, "keys": has_keys, "tools": has_tools}
+    handler = service_handler(
+        GatewayServicer(executor, meter),
+        meter=meter,
+        deadlines=Deadlines(default=longest, longest=longest),
+        authenticate=None,
     )
-    server, grpc_address = build_server(
-        address=gateway.listen, tls=gateway.tls, handlers=handlers, health=health
+    return Process(
+        settings=gateway,
+        handlers=[handler],
+        checks={"ledger": ledger.writable, "keys": has_keys, "tools": has_tools},
+        metrics=meter.expose,
+        jwks=None,
+        drain=executor.drain,
+        says={"gateway": gateway.name, "tenant": gateway.tenant},
     )
-    application = http_application(health=health, metrics=meter.expose, jwks=None)
-    http_address = await stack.enter_async_context(http_server(application, gateway.http_listen, gateway.tls))
-    await health.ask()
-    await stack.enter_async_context(background(health.watch()))
-    await server.start()
-    if gateway.tls is None:
-        logger.warning("no_tls", listen=grpc_address, says="without TLS only this machine is served")
-    logger.info("serving", grpc=grpc_address, http=http_address, gateway=gateway.name, tenant=gateway.tenant)
-    settle_memory()
-    announce(Addresses(grpc=grpc_address, http=http_address))
-    await until_told_to_end()
-    await _drain(server, health, executor, gateway.drain_seconds)
-
-
-async def _drain(server: grpc.aio.Server, health: Health, executor: Executor, limit_seconds: float) -> None:
-    """Take no more, and end what was begun; what does not end in time is `unknown` at the next start."""
-    logger.info("draining")
-    await stop_taking_calls(server, health, limit_seconds)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(executor.drain(), limit_seconds)
-    logger.info("ended")
 
 
 @contextlib.asynccontextmanager

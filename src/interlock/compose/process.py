@@ -1,19 +1,24 @@
-"""What both processes do alike: log as JSON, serve HTTP, and end in good order."""
+"""What both processes do alike: serve gRPC and HTTP, say whether they are ready, and end in good order."""
 
 import asyncio
 import contextlib
 import gc
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
+import structlog
 from aiohttp import web
 
-from interlock.compose.grpc_server import ServerError
-from interlock.compose.settings import Tls
-from interlock.rpc.health import Health
+from interlock.compose.grpc_server import ServerError, build_server
+from interlock.compose.settings import GatewaySettings, ServiceSettings, Tls
+from interlock.rpc.health import Check, Health
+from interlock.rpc.http_endpoints import http_application
+
+logger = structlog.get_logger()
 
 GC_THRESHOLDS = (10_000, 20, 20)
 """Batches make many objects that live together and die together, none of them in cycles."""
@@ -33,6 +38,44 @@ class Addresses:
 Serving = Callable[[Addresses], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What a process serves, and how it ends.
+
+    `settings` say where it listens; `handlers` come with the full names of their services; `checks` say whether
+    it is ready; `metrics` and `jwks` are shown over HTTP; `drain` returns when all that was taken is ended;
+    `says` stands in the log line that tells that it serves.
+    """
+
+    settings: ServiceSettings | GatewaySettings
+    handlers: Sequence[tuple[str, grpc.GenericRpcHandler]]
+    checks: Mapping[str, Check]
+    metrics: Callable[[], bytes]
+    jwks: Callable[[], Mapping[str, Any]] | None
+    drain: Callable[[], Awaitable[None]]
+    says: Mapping[str, str]
+
+
+async def serve(process: Process, announce: Serving) -> None:
+    """Serve gRPC and HTTP until SIGTERM or SIGINT; what was taken by then is ended. Raises ServerError."""
+    settings = process.settings
+    health = Health([name for name, _ in process.handlers], process.checks)
+    server, grpc_address = build_server(
+        address=settings.listen, tls=settings.tls, handlers=process.handlers, health=health
+    )
+    application = http_application(health=health, metrics=process.metrics, jwks=process.jwks)
+    told_to_end = listen_for_signals()
+    async with http_server(application, settings.http_listen, settings.tls) as http_address:
+        await health.ask()
+        async with background(health.watch()):
+            await server.start()
+            _tell(process, grpc_address, http_address)
+            settle_memory()
+            announce(Addresses(grpc=grpc_address, http=http_address))
+            await told_to_end.wait()
+            await _end(process, server, health)
+
+
 def settle_memory() -> None:
     """Take what a start has made out of the garbage collector's sight: it stays, and need not be walked."""
     gc.collect()
@@ -40,12 +83,28 @@ def settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def until_told_to_end() -> None:
-    """Return at SIGTERM or SIGINT."""
-    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+def listen_for_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set from now on."""
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    await ended.wait()
+        loop.add_signal_handler(number, told.set)
+    return told
+
+
+async def _end(process: Process, server: grpc.aio.Server, health: Health) -> None:
+    """Take no more, and end what was taken, as far as its time goes."""
+    logger.info("draining")
+    limit = process.settings.drain_seconds
+    await stop_taking_calls(server, health, limit)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.drain(), limit)
+    logger.info("ended")
+
+
+def _tell(process: Process, grpc_address: str, http_address: str) -> None:
+    if process.settings.tls is None:
+        logger.warning("no_tls", listen=grpc_address, says="without TLS only this machine is served")
+    logger.info("serving", grpc=grpc_address, http=http_address, **process.says)
 
 
 async def stop_taking_calls(server: grpc.aio.Server, health: Health, limit_seconds: float) -> None:

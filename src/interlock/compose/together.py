@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import signal
 import sys
 from asyncio.subprocess import Process
 from pathlib import Path
+from typing import Literal
 
 from interlock.adapters.child_process import ends_with_us
+from interlock.compose.process import listen_for_signals
 from interlock.compose.settings import ServiceSettings
 
 LOOK_SECONDS = 0.05
@@ -19,7 +20,7 @@ async def run_both(config: Path, service: ServiceSettings) -> int:
     The gateway starts when the service is there, so that it finds the keys to verify with.
     """
     processes: list[Process] = []
-    told = _told_to_end()
+    told = asyncio.create_task(listen_for_signals().wait())
     try:
         processes.append(await _start("serve", config))
         listening = asyncio.create_task(_until_listening(service))
@@ -37,13 +38,6 @@ async def _start(verb: str, config: Path) -> Process:
     return await asyncio.create_subprocess_exec(*command, start_new_session=True)
 
 
-def _told_to_end() -> asyncio.Task[bool]:
-    told, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    return asyncio.create_task(told.wait())
-
-
 async def _until_listening(service: ServiceSettings) -> None:
     host, _, port = service.listen.rpartition(":")
     while True:
@@ -55,7 +49,7 @@ async def _until_listening(service: ServiceSettings) -> None:
 
 
 async def _first_of(
-    listening: asyncio.Task[None] | None, told: asyncio.Task[bool], processes: list[Process]
+    listening: asyncio.Task[None] | None, told: asyncio.Task[Literal[True]], processes: list[Process]
 ) -> asyncio.Task[None] | None:
     """`listening`, if that comes before a signal and before the end of any process."""
     ends = {asyncio.create_task(process.wait()) for process in processes}

@@ -12,7 +12,7 @@ import grpc
 import uvloop
 
 from interlock.compose.grpc_server import build_server
-from interlock.compose.process import until_told_to_end
+from interlock.compose.process import listen_for_signals
 from interlock.rpc.health import Health
 
 SERVICE = "interlock.v1.DecisionService"
@@ -33,7 +33,7 @@ async def serve(reply: bytes) -> None:
     )
     await server.start()
     print(f"echo server: gRPC on {address}", flush=True)
-    await until_told_to_end()
+    await listen_for_signals().wait()
     await server.stop(None)
 
 

@@ -145,8 +145,8 @@ def fail(
     )
 
 
-def recall(fields: Mapping[str, Any]) -> Concluded:
-    """What a decision's record holds."""
+def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Concluded:
+    """What a decision's record holds; `answer` is that of its `result`, where that is at hand."""
     return Concluded(
         tenant=fields["tenant"],
         agent=fields["agent"],
@@ -156,22 +156,25 @@ def recall(fields: Mapping[str, Any]) -> Concluded:
         decision_id=fields["decision_id"],
         tool=fields["input"]["tool"]["name"],
         arguments_digest=fields["input"]["arguments_digest"],
-        answer=PolicyAnswer.model_validate(fields["result"]),
+        answer=PolicyAnswer.model_validate(fields["result"]) if answer is None else answer,
         policy_revision=fields["bundles"][BUNDLE]["revision"],
         token=fields["token"],
     )
 
 
 def claims(concluded: Concluded, log_index: int) -> token.Claims | None:
-    """The claims of the token that a decision grants; None unless it is an allow."""
+    """The claims of the token that a decision grants; None unless it is an allow.
+
+    They are not checked here: all that they are made of was, and a gateway checks each of them.
+    """
     terms = concluded.token
     if not concluded.answer.allows or terms is None:
         return None
-    return token.Claims(
+    return token.Claims.model_construct(
         iss=terms["iss"],
         aud=terms["aud"],
         sub=concluded.agent,
-        act=token.Actor(sub=concluded.agent),
+        act=token.Actor.model_construct(sub=concluded.agent),
         tenant=concluded.tenant,
         iat=terms["iat"],
         nbf=terms["nbf"],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from interlock.core import conclusion, record, token
-from interlock.core.conclusion import Terms
+from interlock.core.conclusion import Concluded, Terms
 from interlock.core.decision import Decision, Evaluated
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.policy_input import PolicyInput
@@ -35,26 +35,34 @@ async def decide(
     batch fails: DECISION_LOG_UNAVAILABLE.
     """
     recalled = await decider.log.recall([conclusion.once(proposal) for proposal in proposals])
-    decided = [_refuse_damaged(found) for found in recalled]
+    decided = [None if found is None else _recall(found) for found in recalled]
     fresh = [proposal for proposal, found in zip(proposals, decided, strict=True) if found is None]
     recorded = iter(await _decide_fresh(fresh, decider, limit_seconds=limit_seconds)) if fresh else iter(())
     outcomes = [next(recorded) if found is None else found for found in decided]
     return [_grant(proposal, outcome, decider) for proposal, outcome in zip(proposals, outcomes, strict=True)]
 
 
-def _refuse_damaged(found: Record | None) -> Record | InterlockError | None:
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A decision in its place of the log."""
+
+    log_index: int
+    concluded: Concluded
+
+
+def _recall(found: Record) -> _Recorded | InterlockError:
     """A record that was edited grants nothing, and takes nothing from the rest of its batch (case 20)."""
-    if found is None or not (problem := record.inner_problem(found)):
-        return found
-    return InterlockError(
-        reason=ErrorReason.INTERNAL,
-        message=f"record {found.log_index} of the decision log {problem}, so nothing is granted from it",
-    )
+    if problem := record.inner_problem(found):
+        return InterlockError(
+            reason=ErrorReason.INTERNAL,
+            message=f"record {found.log_index} of the decision log {problem}, so nothing is granted from it",
+        )
+    return _Recorded(found.log_index, conclusion.recall(record.fields(found)))
 
 
 async def _decide_fresh(
     proposals: Sequence[Proposal], decider: Decider, *, limit_seconds: float
-) -> list[Record | InterlockError]:
+) -> list[_Recorded | InterlockError]:
     """Evaluate and record.
 
     No record, no grant (invariant 2); a failed attempt is on record too (invariant 10).
@@ -69,10 +77,17 @@ async def _decide_fresh(
         for attempt in zip(proposals, documents, answers, strict=True)
     ]
     records = await decider.log.append(drafts)
-    return [
-        answer if isinstance(answer, InterlockError) else appended
-        for answer, appended in zip(answers, records, strict=True)
-    ]
+    return [_recorded(*done) for done in zip(answers, drafts, records, strict=True)]
+
+
+def _recorded(answer: Evaluated | InterlockError, draft: Draft, stored: Record) -> _Recorded | InterlockError:
+    """What stands on record now: our draft, unless another request of this name was first."""
+    if isinstance(answer, InterlockError):
+        return answer
+    if stored.decision_id != draft.decision_id:
+        return _recall(stored)
+    fields = {**draft.fields, "tenant": draft.tenant, "decision_id": draft.decision_id}
+    return _Recorded(stored.log_index, conclusion.recall(fields, answer.answer))
 
 
 def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> Evaluated | InterlockError:
@@ -109,12 +124,12 @@ def _draft(
 
 
 def _grant(
-    proposal: Proposal, outcome: Record | InterlockError, decider: Decider
+    proposal: Proposal, outcome: _Recorded | InterlockError, decider: Decider
 ) -> Decision | InterlockError:
     """The decision that is on record, with its token; the same record always gives the same (invariant 9)."""
     if isinstance(outcome, InterlockError):
         return outcome
-    concluded = conclusion.recall(record.fields(outcome))
+    concluded = outcome.concluded
     if concluded.payload_digest != proposal.payload_digest:
         return InterlockError(
             reason=ErrorReason.REQUEST_ID_REUSED,

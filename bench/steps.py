@@ -1,0 +1,130 @@
+"""What each step of a decision costs in one quiet process: `.venv/bin/python bench/steps.py`.
+
+The minimum of several timings is told: what the code takes when nothing disturbs it. The benchmark of the whole,
+`bench/run.py`, tells what it takes while client, OPA and service share the machine.
+"""
+
+import tempfile
+import timeit
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from interlock.adapters.clock import RandomIdentifiers, SystemClock
+from interlock.adapters.signing_key import open_or_create
+from interlock.core import conclusion, record, token
+from interlock.core.catalog import CatalogFile, build_catalog
+from interlock.core.conclusion import Terms
+from interlock.core.decision import Evaluated, PolicyAnswer
+from interlock.core.identity import Caller, CallerKind
+from interlock.core.normalize import normalize
+from interlock.rpc import wire
+from interlock.v1 import decision_pb2, decision_service_pb2, proposal_pb2
+
+RUNS, REPEATS = 3_000, 5
+
+CATALOG = build_catalog(
+    [
+        CatalogFile.model_validate(
+            {
+                "gateway": "gateway-1",
+                "server": "git",
+                "tools": [
+                    {
+                        "name": "git_status",
+                        "effects": ["read"],
+                        "arguments": {
+                            "type": "object",
+                            "properties": {"repo_path": {"type": "string"}},
+                            "required": ["repo_path"],
+                        },
+                    }
+                ],
+            }
+        )
+    ]
+)
+ANSWER = {
+    "verdict": "allow",
+    "reasons": [
+        {"code": "effects.read_granted", "message": "Reading is granted", "metadata": {"roles": ["dev"]}}
+    ],
+    "obligations": [{"type": "timeout", "seconds": 30}],
+    "reservations": [],
+}
+
+Value = TypeVar("Value")
+
+
+def main() -> None:
+    """Measure every step on one proposal, and print a table."""
+    print("| step | µs |\n| --- | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        measure_steps(Path(folder))
+
+
+def measure_steps(folder: Path) -> None:
+    """The steps in their order; each goes on from what the one before gave."""
+    clock, identifiers = SystemClock(), RandomIdentifiers()
+    signer = open_or_create(folder / "keys", clock.now)
+    caller = Caller(kind=CallerKind.AGENT, tenant="acme", name="coder", roles=("dev",), credential_id="c-1")
+    terms = Terms(
+        issuer="interlock", environment="dev", token_life=timedelta(seconds=30), labels={"env": "dev"}
+    )
+    data, now, kid = request(), clock.now(), signer.kid
+    message = told("parse the request", lambda: decision_service_pb2.DecideRequest.FromString(data))
+    raw = told("to core types", lambda: wire.raw_proposal(caller, message))
+    proposal = told(
+        "normalize, digest, check the schema", lambda: normalize(raw, CATALOG, lambda _: "concealed")
+    )
+    document = told("policy input", lambda: conclusion.policy_input(proposal, now))
+    answer = told("check OPA's answer", lambda: PolicyAnswer.model_validate(ANSWER))
+    evaluated = Evaluated(answer=answer, revision="r" * 43)
+    draft = told(
+        "draft the record",
+        lambda: conclusion.conclude(
+            proposal,
+            document,
+            evaluated,
+            decision_id=identifiers.new(),
+            token_id=identifiers.new(),
+            kid=kid,
+            terms=terms,
+            now=now,
+        ),
+    )
+    sealed = told("seal it (canonical form, two hashes)", lambda: record.seal(draft, record.EMPTY))
+    concluded = told("read it back", lambda: conclusion.recall(record.fields(sealed)))
+    claims = told("claims", lambda: conclusion.claims(concluded, 1))
+    assert claims is not None
+    signed = told("signing input", lambda: token.signing_input(claims, kid))
+    signature = told("Ed25519 signature", lambda: signer.sign(signed))
+    decided = conclusion.decision(concluded, 1, token.compact(signed, signature))
+    reply: decision_pb2.Decision = told("to the reply", lambda: wire.decision(decided))
+    told(
+        "serialize the reply", lambda: decision_service_pb2.DecideResponse(decision=reply).SerializeToString()
+    )
+
+
+def told(step: str, run: Callable[[], Value]) -> Value:
+    """Print the least time that the step takes, and give its value."""
+    microseconds = min(timeit.repeat(run, number=RUNS, repeat=REPEATS)) / RUNS * 1e6
+    print(f"| {step} | {microseconds:.1f} |")
+    return run()
+
+
+def request() -> bytes:
+    """A request as a client sends it."""
+    call = proposal_pb2.ToolCall(
+        tool="git_status", arguments_json=b'{"repo_path":"/srv/repositories/example"}'
+    )
+    proposal = proposal_pb2.Proposal(session_id="session-1", goal="see what changed", tool_call=call)
+    return decision_service_pb2.DecideRequest(
+        request_id=str(uuid.uuid4()), proposal=proposal
+    ).SerializeToString()
+
+
+if __name__ == "__main__":
+    main()

@@ -44,5 +44,5 @@ def a_token(signer: TokenSigner, tool: Tool, args_digest: str, /, **changes: Any
         "env": EXPECTED.environment,
     } | changes
     claims["obligations"] = tuple(Obligation.model_validate(each) for each in claims["obligations"])
-    signed = token.signing_input(Claims.model_validate(claims), signer.kid)
+    signed = token.signing_input(Claims.model_validate(claims).model_dump(mode="json"), signer.kid)
     return token.compact(signed, signer.sign(signed))

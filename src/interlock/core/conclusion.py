@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from interlock.core import token
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.errors import InterlockError
 from interlock.core.policy_input import PolicyInput, ViolationInput
@@ -111,7 +110,7 @@ def conclude(
     now: datetime,
 ) -> Draft:
     """The record of a decision, with the terms of the token that it grants."""
-    answer = evaluated.answer.model_dump(mode="json")
+    answer = evaluated.answer.as_json()
     allowed = evaluated.answer.allows
     return Draft(
         type=RecordType.DECISION,
@@ -162,34 +161,34 @@ def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Con
     )
 
 
-def claims(concluded: Concluded, log_index: int) -> token.Claims | None:
-    """The claims of the token that a decision grants; None unless it is an allow.
+def claims(concluded: Concluded, log_index: int) -> dict[str, Any] | None:
+    """The claims (`token.Claims`) of the token that a decision grants; None unless it is an allow.
 
     They are not checked here: all that they are made of was, and a gateway checks each of them.
     """
     terms = concluded.token
     if not concluded.answer.allows or terms is None:
         return None
-    return token.Claims.model_construct(
-        iss=terms["iss"],
-        aud=terms["aud"],
-        sub=concluded.agent,
-        act=token.Actor.model_construct(sub=concluded.agent),
-        tenant=concluded.tenant,
-        iat=terms["iat"],
-        nbf=terms["nbf"],
-        exp=terms["exp"],
-        jti=terms["jti"],
-        txn=concluded.session_id,
-        decision_id=concluded.decision_id,
-        log_index=log_index,
-        policy_rev=concluded.policy_revision,
-        tool=concluded.tool,
-        catalog_digest=terms["catalog_digest"],
-        args_digest=concluded.arguments_digest,
-        obligations=concluded.answer.obligations,
-        env=terms["env"],
-    )
+    return {
+        "iss": terms["iss"],
+        "aud": terms["aud"],
+        "sub": concluded.agent,
+        "act": {"sub": concluded.agent},
+        "tenant": concluded.tenant,
+        "iat": terms["iat"],
+        "nbf": terms["nbf"],
+        "exp": terms["exp"],
+        "jti": terms["jti"],
+        "txn": concluded.session_id,
+        "decision_id": concluded.decision_id,
+        "log_index": log_index,
+        "policy_rev": concluded.policy_revision,
+        "tool": concluded.tool,
+        "catalog_digest": terms["catalog_digest"],
+        "args_digest": concluded.arguments_digest,
+        "obligations": [obligation.as_json() for obligation in concluded.answer.obligations],
+        "env": terms["env"],
+    }
 
 
 def decision(concluded: Concluded, log_index: int, execution_token: str) -> Decision:

@@ -58,9 +58,14 @@ class Obligation(BaseModel):
         _recordable(self.__pydantic_extra__)
         return self
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All but `type`."""
+        return self.__pydantic_extra__
+
     def as_json(self) -> dict[str, Any]:
         """The obligation as the JSON object that the policy gave."""
-        return self.model_dump(mode="json")
+        return {"type": self.type, **self.__pydantic_extra__}
 
 
 class PolicyAnswer(_Strict):
@@ -75,6 +80,23 @@ class PolicyAnswer(_Strict):
     reasons: Annotated[tuple[Reason, ...], FailFast()] = Field(strict=False)
     obligations: Annotated[tuple[Obligation, ...], FailFast()] = Field(strict=False)
     reservations: tuple[()] = Field(strict=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as the JSON object that the policy gave, with what it left to defaults."""
+        return {
+            "verdict": self.verdict,
+            "reasons": [
+                {
+                    "code": reason.code,
+                    "message": reason.message,
+                    "metadata": reason.metadata,
+                    "path": reason.path,
+                }
+                for reason in self.reasons
+            ],
+            "obligations": [obligation.as_json() for obligation in self.obligations],
+            "reservations": [],
+        }
 
     @property
     def allows(self) -> bool:

@@ -7,6 +7,7 @@ map by `kid`, exact claim types, one audience, and no header that could lead any
 import base64
 import binascii
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -97,9 +98,12 @@ def protected_header(kid: str) -> bytes:
     return _encode(canonicalize({"alg": "EdDSA", "kid": kid, "typ": TYPE}))
 
 
-def signing_input(claims: Claims, kid: str) -> bytes:
-    """`BASE64URL(header) . BASE64URL(payload)` (RFC 7515 5.1), the bytes that are signed."""
-    return protected_header(kid) + b"." + _encode(canonicalize(claims.model_dump(mode="json")))
+def signing_input(claims: Mapping[str, Any], kid: str) -> bytes:
+    """`BASE64URL(header) . BASE64URL(payload)` (RFC 7515 5.1), the bytes that are signed.
+
+    `claims` are the members of `Claims` as JSON values.
+    """
+    return protected_header(kid) + b"." + _encode(canonicalize(claims))
 
 
 def compact(signed: bytes, signature: bytes) -> str:

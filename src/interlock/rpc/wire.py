@@ -107,8 +107,7 @@ def _reason(reason: Reason) -> decision_pb2.Reason:
 
 
 def _obligation(obligation: Obligation) -> decision_pb2.Obligation:
-    parameters = {name: value for name, value in obligation.as_json().items() if name != "type"}
-    return decision_pb2.Obligation(type=obligation.type, parameters_json=orjson.dumps(parameters))
+    return decision_pb2.Obligation(type=obligation.type, parameters_json=orjson.dumps(obligation.parameters))
 
 
 def outcome_kind(kind: OutcomeKind) -> outcome_pb2.Outcome.ValueType:

@@ -5,8 +5,7 @@ from typing import Any
 
 from interlock.core import token
 from interlock.core.catalog import Tool
-from interlock.core.decision import Obligation
-from interlock.core.token import Actor, Claims, ExpectedBy
+from interlock.core.token import ExpectedBy
 from interlock.ports import TokenSigner
 from tests.fakes import NOON
 
@@ -27,7 +26,7 @@ def a_token(signer: TokenSigner, tool: Tool, args_digest: str, /, **changes: Any
         "iss": EXPECTED.issuer,
         "aud": EXPECTED.audience,
         "sub": "agent-7",
-        "act": Actor(sub="agent-7"),
+        "act": {"sub": "agent-7"},
         "tenant": EXPECTED.tenant,
         "iat": BEGIN,
         "nbf": BEGIN,
@@ -43,6 +42,5 @@ def a_token(signer: TokenSigner, tool: Tool, args_digest: str, /, **changes: Any
         "obligations": [],
         "env": EXPECTED.environment,
     } | changes
-    claims["obligations"] = tuple(Obligation.model_validate(each) for each in claims["obligations"])
-    signed = token.signing_input(Claims.model_validate(claims).model_dump(mode="json"), signer.kid)
+    signed = token.signing_input(claims, signer.kid)
     return token.compact(signed, signer.sign(signed))

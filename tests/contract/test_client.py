@@ -1,20 +1,16 @@
 """Both clients against one real gRPC server on loopback, whose answers each test scripts."""
 
 import asyncio
-import ipaddress
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -43,6 +39,7 @@ from interlock.v1 import (
     outcome_pb2,
     record_pb2,
 )
+from tests.contract.certificates import a_certificate_of
 
 CREDENTIAL = "ilk_0123456789abcdef_" + "c" * 43
 TOKEN = "header.payload-of-the-token.signature"
@@ -563,6 +560,15 @@ async def test_no_proxy_sees_what_is_in_clear(
     await ask("close")
 
 
+async def test_a_client_without_a_credential_sends_none(kind: type[Client], server: Server) -> None:
+    """A client that only executes needs no credential; what it asks of the decision service carries none."""
+    ask = Asker(kind(server.address, credential=None, gateway=server.address))
+    await ask("execute", "a token", "t", {})
+    await ask("decide", "t", {})
+    assert server.authorizations == {"GatewayService": [None], "DecisionService": [None]}
+    await ask("close")
+
+
 async def test_tls_with_a_trusted_certificate(kind: type[Client], tmp_path: Path) -> None:
     """With a `ca_file`, decisions and executions travel over TLS."""
     server = Server()
@@ -602,26 +608,7 @@ async def test_a_block_closes_the_client(kind: type[Client], server: Server) -> 
 
 def tls_credentials(ca_file: Path) -> grpc.ServerCredentials:
     """A server's key and its self-signed certificate, which is written to `ca_file`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "interlock")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    certificate, key = a_certificate_of("127.0.0.1", ca_file.parent)
+    pem = certificate.read_bytes()
     ca_file.write_bytes(pem)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return grpc.ssl_server_credentials([(private, pem)])
+    return grpc.ssl_server_credentials([(key.read_bytes(), pem)])

@@ -16,6 +16,8 @@ from interlock.cli.options import (
     CaFile,
     CredentialFile,
     read_secret,
+    refuse_existing,
+    write_secret,
 )
 from interlock.cli.output import fail, print_fields, print_json, print_line
 from interlock.client import Decision, Execution, Interlock, InterlockCallError, Outcome, Verdict
@@ -27,7 +29,6 @@ Tool = Annotated[str, typer.Argument(help="Name of the tool in the catalog.")]
 Arguments = Annotated[
     str, typer.Argument(help="Arguments as a JSON object, or @FILE to read it from a file.")
 ]
-NO_CREDENTIAL = "ilk_0000000000000000_" + "0" * 43
 
 
 def decide(
@@ -47,8 +48,7 @@ def decide(
     as_json: AsJson = False,
 ) -> None:
     """Propose one call. Ends with status 0 for an allow, 10 for a deny, 11 for an escalate, 1 for an error."""
-    if token_file and token_file.exists():
-        fail(f"`{token_file}` is there already")
+    refuse_existing(token_file)
     credential = read_secret(
         credential_file, name="credential", environment=os.environ.get("INTERLOCK_CREDENTIAL")
     )
@@ -58,7 +58,7 @@ def decide(
     except (InterlockCallError, ValueError, TypeError, OSError) as error:
         _fail(error)
     if token_file and decision.allowed:
-        _write(token_file, decision.execution_token)
+        write_secret(token_file, decision.execution_token)
     if as_json:
         print_json(_decision_fields(decision, with_token=token_file is None))
     else:
@@ -82,8 +82,7 @@ def execute(
     """Have a gateway make the call that an execution token permits. Ends with status 1 unless it succeeded."""
     token = read_secret(token_file, name="execution token", environment=None)
     try:
-        # A gateway is never told a credential, and none is needed to present a token.
-        with Interlock(credential=NO_CREDENTIAL, gateway=gateway, ca_file=ca_file) as interlock:
+        with Interlock(credential=None, gateway=gateway, ca_file=ca_file) as interlock:
             execution = interlock.execute(token, tool, _arguments(arguments), timeout=timeout)
     except (InterlockCallError, ValueError, TypeError, OSError) as error:
         _fail(error)
@@ -159,11 +158,3 @@ def _execution_fields(execution: Execution) -> dict[str, Any]:
 
 def _fail(error: Exception) -> NoReturn:
     fail(error.diagnostics() if isinstance(error, InterlockCallError) else error)
-
-
-def _write(path: Path, token: str) -> None:
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(token + "\n")
-    except OSError as error:
-        fail(f"`{path}` cannot be written: {error.strerror}")

@@ -5,8 +5,15 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
-from interlock.cli.output import fail, print_json, print_line, print_table
+from interlock.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    refuse_existing,
+    settings_of,
+    write_secret,
+)
+from interlock.cli.output import print_json, print_line, print_table
 from interlock.compose import credentials
 from interlock.core.identity import CallerKind, Credential
 
@@ -27,13 +34,12 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Give a new credential. It is shown this once and kept nowhere; the store has a hash only."""
-    if output and output.exists():
-        fail(f"`{output}` is there already")
+    refuse_existing(output)
     credential, text = credentials.create_credential(
         settings_of(config), kind=kind, name=name, tenant=tenant, roles=role or []
     )
     if output:
-        _write(output, text)
+        write_secret(output, text)
     shown = _fields(credential) | ({"file": str(output)} if output else {"credential": text})
     if as_json:
         print_json(shown)
@@ -72,11 +78,3 @@ def _fields(credential: Credential) -> dict[str, object]:
         "create_time": credential.create_time.isoformat(),
         "revoke_time": credential.revoke_time.isoformat() if credential.revoke_time else None,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(text + "\n")
-    except OSError as error:
-        fail(f"`{path}` cannot be written: {error.strerror}")

@@ -43,3 +43,18 @@ def read_secret(file: Path | None, *, name: str, environment: str | None) -> str
     except (OSError, UnicodeDecodeError) as error:
         fail(f"`{file}` cannot be read: {error}")
     return text.strip()
+
+
+def refuse_existing(file: Path | None) -> None:
+    """End where the file is there already, before anything is made that would be lost with it."""
+    if file is not None and file.exists():
+        fail(f"`{file}` is there already")
+
+
+def write_secret(file: Path, text: str) -> None:
+    """Write a secret to a new file that only this user can read."""
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(text + "\n")
+    except OSError as error:
+        fail(f"`{file}` cannot be written: {error.strerror}")

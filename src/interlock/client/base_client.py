@@ -26,17 +26,18 @@ Channel = TypeVar("Channel")
 class BaseClient(ABC, Generic[Channel]):
     """How the services are reached and asked; `Interlock` and `AsyncInterlock` add how one waits for them.
 
-    `address` is the decision service's, `gateway` the gateway's, each `host:port`. `ca_file` holds, in PEM,
-    the certificates to trust over TLS; without it nothing is encrypted, and only loopback addresses are
-    allowed. `session_id` (1 to 64 characters of [a-z0-9-]) is a new UUID unless given. `timeout` is in
-    seconds, for every call that is not given its own. Raises ValueError, and OSError for the `ca_file`.
+    `address` is the decision service's, `gateway` the gateway's, each `host:port`. `credential` is None for a
+    client that only executes. `ca_file` holds, in PEM, the certificates to trust over TLS; without it nothing
+    is encrypted, and only loopback addresses are allowed. `session_id` (1 to 64 characters of [a-z0-9-]) is a
+    new UUID unless given. `timeout` is in seconds, for every call that is not given its own. Raises
+    ValueError, and OSError for the `ca_file`.
     """
 
     def __init__(
         self,
         address: str = "127.0.0.1:7410",
         *,
-        credential: str,
+        credential: str | None,
         gateway: str | None = None,
         ca_file: Path | None = None,
         session_id: str | None = None,
@@ -46,7 +47,7 @@ class BaseClient(ABC, Generic[Channel]):
         self.session_id = str(uuid4()) if session_id is None else session_id
         self._service = target(address, roots)
         self._gateway = None if gateway is None else target(gateway, roots)
-        self._metadata = bearer(credential)
+        self._metadata = NO_METADATA if credential is None else bearer(credential)
         self._timeout = _positive(timeout)
         self._throttle = Throttle()
         self._channels: dict[Target, Channel] = {}

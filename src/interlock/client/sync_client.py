@@ -28,10 +28,11 @@ Value = TypeVar("Value")
 class Interlock(BaseClient[grpc.Channel]):
     """The synchronous client of Interlock, safe to share between threads.
 
-    `address` is the decision service's, `gateway` the gateway's, each `host:port`. `ca_file` holds, in PEM,
-    the certificates to trust over TLS; without it nothing is encrypted, and only loopback addresses are
-    allowed. `session_id` (1 to 64 characters of [a-z0-9-]) is a new UUID unless given. `timeout` is in
-    seconds, for every call that is not given its own. Raises ValueError, and OSError for the `ca_file`.
+    `address` is the decision service's, `gateway` the gateway's, each `host:port`. `credential` is None for a
+    client that only executes. `ca_file` holds, in PEM, the certificates to trust over TLS; without it nothing
+    is encrypted, and only loopback addresses are allowed. `session_id` (1 to 64 characters of [a-z0-9-]) is a
+    new UUID unless given. `timeout` is in seconds, for every call that is not given its own. Raises
+    ValueError, and OSError for the `ca_file`.
 
     Every call raises InterlockCallError where no answer came; what cannot be sent raises TypeError or
     ValueError before. Where a call is made again it is on UNAVAILABLE only, and within its timeout.

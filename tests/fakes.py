@@ -1,14 +1,15 @@
 """In-memory fakes of the ports, which behave as the real adapters do; tests/contract holds them to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from interlock.core.cells import Cells, Change
 from interlock.core.decision import Evaluated
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
@@ -17,6 +18,8 @@ from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after, seal
 from interlock.ports import Redemption, ToolOutcomeUnknown, ToolResult
+
+Result = TypeVar("Result")
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -269,11 +272,12 @@ class MemoryDecisionLog:
     disk does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: "MemorySessionState | None" = None) -> None:
         self.away = False
         self.full = False
         self.appends = 0
         self.records: list[Record] = []
+        self.state = state or MemorySessionState()
 
     async def recall(self, onces: Sequence[str]) -> list[Record | None]:
         await self._pause()
@@ -284,11 +288,13 @@ class MemoryDecisionLog:
         if self.full:
             raise _log_unavailable()
         before = len(self.records)
+        cells = self.state.hold(key for draft in drafts if draft.change for key in draft.change.keys)
         try:
-            appended = [self._append(draft) for draft in drafts]
+            appended = [self._append(draft, cells) for draft in drafts]
         except BaseException:
             del self.records[before:]
             raise
+        self.state.keep(cells)
         self.appends += 1
         return appended
 
@@ -313,10 +319,20 @@ class MemoryDecisionLog:
         await self._pause()
         return self.records[log_index] if 0 <= log_index < len(self.records) else None
 
-    async def decision_record(self, decision_id: str) -> Record | None:
+    async def decision_records(self, decision_ids: Sequence[str]) -> list[Record | None]:
         await self._pause()
-        found = [record for record in self.records if record.decision_id == decision_id != ""]
-        return next((record for record in found if record.type is RecordType.DECISION), None)
+        decisions = [record for record in self.records if record.type is RecordType.DECISION]
+        found = {record.decision_id: record for record in decisions if record.decision_id}
+        return [found.get(decision_id) for decision_id in decision_ids]
+
+    async def session_records(self, *, tenant: str, session: str, start: int, limit: int) -> list[Record]:
+        await self._pause()
+        found = [
+            record
+            for record in self.records[start:]
+            if record.tenant == tenant and record.session == session != ""
+        ]
+        return found[:limit]
 
     async def head(self) -> Head:
         await self._pause()
@@ -328,9 +344,11 @@ class MemoryDecisionLog:
         if self.away:
             raise _log_unavailable()
 
-    def _append(self, draft: Draft) -> Record:
+    def _append(self, draft: Draft, cells: Cells) -> Record:
         if found := self._find_once(draft.once):
             return found
+        if draft.change:
+            draft = draft.change.run(draft, cells)
         self.records.append(seal(draft, self._head()))
         return self.records[-1]
 
@@ -339,6 +357,40 @@ class MemoryDecisionLog:
 
     def _head(self) -> Head:
         return head_after(self.records[-1]) if self.records else EMPTY
+
+
+class MemorySessionState:
+    """ports.SessionState in memory. Set `away` to make all of it fail, as a store on a bad disk does."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.cells: dict[bytes, tuple[bytes, datetime]] = {}
+
+    async def apply(self, changes: Sequence[Change[Result]], *, durable: bool) -> list[Result]:
+        await self._pause()
+        cells = self.hold(key for change in changes for key in change.keys)
+        results = [change.run(cells) for change in changes]
+        self.keep(cells)
+        return results
+
+    async def prune(self, at: datetime, *, limit: int) -> int:
+        await self._pause()
+        over = [key for key, (_, ends) in self.cells.items() if ends < at][:limit]
+        for key in over:
+            del self.cells[key]
+        return len(over)
+
+    def hold(self, keys: Iterable[bytes]) -> Cells:
+        return Cells({key: self.cells.get(key, (b"", NOON))[0] for key in keys})
+
+    def keep(self, cells: Cells) -> None:
+        self.cells.update(cells.changed())
+
+    async def _pause(self) -> None:
+        """Others get their turn, as they do while a disk works."""
+        await asyncio.sleep(0)
+        if self.away:
+            raise _log_unavailable()
 
 
 def _log_unavailable() -> InterlockError:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from interlock.core.cells import Change
 from interlock.core.decision import Evaluated
 from interlock.core.errors import InterlockError
 from interlock.core.identity import Credential
@@ -12,6 +13,8 @@ from interlock.core.outcome import Outcome
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import Draft, Head, Record, RecordType
 from interlock.core.token import VerifyingKeys
+
+Result = TypeVar("Result")
 
 
 class Clock(Protocol):
@@ -51,8 +54,26 @@ class DecisionLog(Protocol):
         """Seal and store the drafts in one transaction, durable on return: all of them or none.
 
         A draft whose `once` is in the log already is not stored; the record that is there is given back.
+        The change of each draft that is stored runs in the same transaction, in the order of the drafts.
         Raises InterlockError: DECISION_LOG_UNAVAILABLE, also when the store does not answer in time.
         """
+        ...
+
+
+class SessionState(Protocol):
+    """The state behind the facts: what sessions, agents, tools and tenants did, and what they hold."""
+
+    async def apply(self, changes: Sequence[Change[Result]], *, durable: bool) -> list[Result]:
+        """Run the changes one after the other in one transaction, while nobody else has their cells.
+
+        `durable` false leaves it to the next transaction that is durable: a crash of the machine may undo it,
+        never without undoing all that came after. Raises InterlockError: DECISION_LOG_UNAVAILABLE, and
+        nothing was changed then.
+        """
+        ...
+
+    async def prune(self, at: datetime, *, limit: int) -> int:
+        """Forget at most `limit` cells whose time is over. How many were forgotten."""
         ...
 
 
@@ -69,8 +90,12 @@ class RecordReader(Protocol):
         """The record in this place."""
         ...
 
-    async def decision_record(self, decision_id: str) -> Record | None:
-        """The record of this decision."""
+    async def decision_records(self, decision_ids: Sequence[str]) -> list[Record | None]:
+        """For each decision its record."""
+        ...
+
+    async def session_records(self, *, tenant: str, session: str, start: int, limit: int) -> list[Record]:
+        """Records of this session from log_index `start` on, oldest first."""
         ...
 
     async def head(self) -> Head:

@@ -166,9 +166,8 @@ async def test_a_decisions_record_is_found_by_its_id(log: AnyLog) -> None:
     await log.append([a_draft(1, once="", type=RecordType.OUTCOME)])
     [_, decision] = await log.append([a_draft(2, decision_id=""), a_draft(1)])
     await log.append([a_draft(1, once="", type=RecordType.OUTCOME)])
-    assert await log.decision_record("decision-1") == decision
-    assert await log.decision_record("decision-9") is None
-    assert await log.decision_record("") is None
+    found = await log.decision_records(["decision-1", "decision-9", "", "decision-1"])
+    assert found == [decision, None, None, decision]
 
 
 async def test_appends_at_the_same_time_do_not_meet(log: AnyLog) -> None:
@@ -331,8 +330,8 @@ LOOKUPS: dict[str, Callable[[SqliteDecisionLog], Awaitable[object]]] = {
     "recall": lambda log: log.recall(["unknown", a_draft(3).once]),
     "append": lambda log: log.append([a_draft(3)]),
     "get_record": lambda log: log.get_record(3),
-    "decision_record": lambda log: log.decision_record("decision-3"),
-    "decision_record of nothing": lambda log: log.decision_record("unknown"),
+    "decision_record": lambda log: log.decision_records(["decision-3"]),
+    "decision_record of nothing": lambda log: log.decision_records(["unknown"]),
     "head": lambda log: log.head(),
     "list": lambda log: log.list_records(tenants=["acme", ""], type=None, decision_id="", start=2, limit=3),
     "list of a type": lambda log: log.list_records(

@@ -15,7 +15,8 @@ from typing import Any
 import apsw
 import pytest
 
-from interlock.adapters.sqlite import SingleWriter, StoreUnusable, process_lock
+from interlock.adapters.sqlite import SingleWriter, process_lock
+from interlock.adapters.store_errors import StoreUnusable
 from interlock.adapters.store_sqlite import SqliteDecisionLog, find_flaws, open_store, scan
 from interlock.core import record as records
 from interlock.core.decision import Decision

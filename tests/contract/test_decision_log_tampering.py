@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from interlock.adapters import store_sqlite
-from interlock.adapters.sqlite import StoreUnusable
+from interlock.adapters.store_errors import StoreUnusable
 from interlock.adapters.store_sqlite import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -81,7 +81,7 @@ def sql(statement: str) -> Callable[[apsw.Connection], None]:
 
 def copy_of_the_last(log_index: int, once: str) -> str:
     """What follows INSERT to put the last record somewhere else too."""
-    columns = "type, tenant, {once}, decision_id, timestamp, content, leaf_hash, chain_hash"
+    columns = "type, tenant, {once}, decision_id, timestamp, content, leaf_hash, chain_hash, session"
     return f"INTO records SELECT {log_index}, {columns.format(once=once)} FROM records WHERE log_index = 7"
 
 

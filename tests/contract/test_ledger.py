@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from interlock.adapters.ledger_sqlite import KEPT, SqliteLedger, list_executions, open_ledger
-from interlock.adapters.sqlite import StoreUnusable
+from interlock.adapters.store_errors import StoreUnusable
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.ports import Redemption

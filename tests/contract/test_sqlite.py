@@ -16,13 +16,12 @@ import pytest
 from interlock.adapters import sqlite
 from interlock.adapters.sqlite import (
     SingleWriter,
-    StoreUnavailable,
-    StoreUnusable,
     from_microseconds,
     open_database,
     process_lock,
     to_microseconds,
 )
+from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
 from tests.broken_disk import BrokenDisk
 from tests.fakes import NOON
 from tests.waiting import until

@@ -9,7 +9,7 @@ import apsw
 import orjson
 
 from interlock.adapters.sqlite import SingleWriter, from_microseconds, to_microseconds
-from interlock.adapters.store_sqlite import unavailable
+from interlock.adapters.store_errors import unavailable
 from interlock.core.identity import Caller, CallerKind, Credential
 
 REMEMBERED_SECONDS = 1.0

@@ -12,12 +12,12 @@ import structlog
 from interlock.adapters.sqlite import (
     ProcessLock,
     SingleWriter,
-    StoreUnavailable,
     from_microseconds,
     open_database,
     process_lock,
     to_microseconds,
 )
+from interlock.adapters.store_errors import StoreUnavailable
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
 from interlock.core.outcome import Outcome, OutcomeKind

@@ -6,7 +6,8 @@ from datetime import datetime
 import apsw
 
 from interlock.adapters.sqlite import SingleWriter
-from interlock.adapters.store_sqlite import append_all, unavailable
+from interlock.adapters.store_errors import unavailable
+from interlock.adapters.store_sqlite import append_all
 from interlock.core.record import Draft, RecordType
 
 

@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 
 import apsw
 
+from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
+
 MINIMUM_SQLITE = (3, 51, 3)
 """Below it two connections can corrupt a WAL (sqlite.org/wal.html, the WAL-reset bug; case 19)."""
 
@@ -25,14 +27,6 @@ _MICROSECOND = timedelta(microseconds=1)
 
 Result = TypeVar("Result")
 Operation = Callable[[apsw.Connection], Result]
-
-
-class StoreUnavailable(Exception):
-    """The database did not do it, or did not say in time that it did. What was asked is not done."""
-
-
-class StoreUnusable(Exception):
-    """A database that must not be used as it is; the message says what is wrong and what to do."""
 
 
 class ProcessLock:
@@ -184,9 +178,17 @@ def from_microseconds(stored: int) -> datetime:
 
 
 class _Job(Generic[Result]):
-    def __init__(self, operation: Operation[Result], *, writes: bool, if_late: Operation[Any] | None) -> None:
+    def __init__(
+        self,
+        operation: Operation[Result],
+        *,
+        writes: bool,
+        if_late: Operation[Any] | None,
+        durable: bool = True,
+    ) -> None:
         self.operation = operation
         self.writes = writes
+        self.durable = durable
         self.if_late = if_late
         self.abandoned = False
         self.started = 0.0
@@ -210,19 +212,29 @@ class SingleWriter:
         self._lock = threading.Lock()
         self._running: _Job[Any] | None = None
         self._closed = False
+        self._durable = True
         # Shorter than the limit, so that a locked database is told as such.
         connection.set_busy_timeout(int(limit_seconds * 1000 * _BUSY_SHARE))
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    async def write(self, operation: Operation[Result], *, if_late: Operation[Any] | None = None) -> Result:
+    async def write(
+        self,
+        operation: Operation[Result],
+        *,
+        if_late: Operation[Any] | None = None,
+        durable: bool = True,
+    ) -> Result:
         """Run `operation` in a write transaction, committed and durable on return.
+
+        Where not `durable`, its fsync is left to the next transaction that is: the WAL is synced as a whole,
+        so that a crash of the machine undoes it only together with all that came after.
 
         `if_late` undoes it, in a transaction of its own, where the commit succeeds after the caller was
         told that it did not. Raises StoreUnavailable; any other error of the operation itself is raised as
         it is, after a rollback.
         """
-        return await self._submit(_Job(operation, writes=True, if_late=if_late))
+        return await self._submit(_Job(operation, writes=True, if_late=if_late, durable=durable))
 
     async def read(self, operation: Operation[Result]) -> Result:
         """Run `operation` on one snapshot. Raises StoreUnavailable."""
@@ -303,6 +315,9 @@ class SingleWriter:
     def _transact(self, job: _Job[Result]) -> Result:
         # A rollback that failed on a broken disk leaves its transaction open.
         self._roll_back()
+        if job.durable is not self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if job.durable else 'NORMAL'}")
+            self._durable = job.durable
         self._connection.execute("BEGIN IMMEDIATE" if job.writes else "BEGIN")
         try:
             result = job.operation(self._connection)

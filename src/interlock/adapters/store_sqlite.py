@@ -1,6 +1,5 @@
 """The decision service's store on SQLite: the decision log and the state that changes with it."""
 
-import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,21 +8,12 @@ from typing import Any
 
 import apsw
 import orjson
-import structlog
 
-from interlock.adapters.sqlite import (
-    SingleWriter,
-    StoreUnavailable,
-    StoreUnusable,
-    from_microseconds,
-    open_database,
-    to_microseconds,
-)
+from interlock.adapters.cells_sqlite import in_sizes, load_cells, save_cells
+from interlock.adapters.sqlite import SingleWriter, from_microseconds, open_database, to_microseconds
+from interlock.adapters.store_errors import StoreUnusable, unavailable
 from interlock.core import record as records
-from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.record import Draft, Head, Record, RecordType
-
-logger = structlog.get_logger()
 
 APPLICATION_ID = 0x494C4B31  # "ILK1"
 CHECKED_AT_START = 10_000
@@ -72,13 +62,21 @@ MIGRATIONS = (
         sequence INTEGER NOT NULL  -- of the newest bundle that was ever active
     ) STRICT;
     """,
+    # Records of before have no session: they stand in no session's timeline.
+    """
+    ALTER TABLE records ADD COLUMN session TEXT NOT NULL DEFAULT '';
+    CREATE INDEX records_of_session ON records (tenant, session) WHERE session <> '';
+    CREATE TABLE cells (
+        key BLOB PRIMARY KEY,
+        data BLOB NOT NULL,
+        expire_time INTEGER NOT NULL  -- microseconds since the epoch
+    ) STRICT;
+    CREATE INDEX cells_to_forget ON cells (expire_time);
+    """,
 )
 
-_COLUMNS = "log_index, type, tenant, once, decision_id, timestamp, content, leaf_hash, chain_hash"
-_MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# A statement for many rows, since each one gives the GIL away and waits to get it back. Few sizes, so that
-# each stays prepared; they end with 1, so that any number can be made up of them.
-_ROWS_AT_ONCE = (64, 16, 4, 1)
+_COLUMNS = "log_index, type, tenant, once, decision_id, session, timestamp, content, leaf_hash, chain_hash"
+_MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = f"SELECT {_COLUMNS} FROM records WHERE"
 # `<> ''` lets SQLite use the partial indexes; without it, it reads the whole log.
 _OF_DECISION = "decision_id = ? AND decision_id <> ''"
@@ -210,9 +208,20 @@ class SqliteDecisionLog:
         """The record in this place."""
         return await self._find("log_index = ?", log_index)
 
-    async def decision_record(self, decision_id: str) -> Record | None:
-        """The record of this decision."""
-        return await self._find(f"{_OF_DECISION} AND type = '{RecordType.DECISION}'", decision_id)
+    async def decision_records(self, decision_ids: Sequence[str]) -> list[Record | None]:
+        """For each decision its record."""
+        with unavailable():
+            found = await self._writer.read(lambda db: _find_decisions(db, decision_ids))
+        return [found.get(decision_id) for decision_id in decision_ids]
+
+    async def session_records(self, *, tenant: str, session: str, start: int, limit: int) -> list[Record]:
+        """A page of the session's records, oldest first."""
+        query = f"{_SELECT} tenant = ? AND session = ? AND session <> '' AND log_index >= ?"
+        values = (tenant, session, start, limit)
+        with unavailable():
+            return await self._writer.read(
+                lambda db: [_record(row) for row in db.execute(f"{query} ORDER BY log_index LIMIT ?", values)]
+            )
 
     async def head(self) -> Head:
         """Where the log stands."""
@@ -230,27 +239,25 @@ class SqliteDecisionLog:
 def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[Record]:
     """Seal and insert within the caller's transaction; a name that is in the log gives its record back."""
     present = _find_onces(connection, [draft.once for draft in drafts])
+    cells = load_cells(connection, {key for draft in drafts if draft.change for key in draft.change.keys})
     head, appended, new = read_head(connection), [], []
     for draft in drafts:
         record = present.get(draft.once)
         if record is None:
-            record = records.seal(draft, head)
+            record = records.seal(draft.change.run(draft, cells) if draft.change else draft, head)
             head = records.head_after(record)
             new.append(record)
             if draft.once:
                 present[draft.once] = record
         appended.append(record)
     _insert(connection, new)
+    save_cells(connection, cells)
     return appended
 
 
 def _insert(connection: apsw.Connection, new: Sequence[Record]) -> None:
-    start = 0
-    for size in _ROWS_AT_ONCE:
-        while len(new) - start >= size:
-            rows = new[start : start + size]
-            connection.execute(_inserting(size), [value for record in rows for value in _row(record)])
-            start += size
+    for part in in_sizes(new):
+        connection.execute(_inserting(len(part)), [value for record in part for value in _row(record)])
 
 
 @functools.cache
@@ -264,6 +271,15 @@ def _find_onces(connection: apsw.Connection, onces: Sequence[str]) -> dict[str, 
     return {row[3]: _record(row) for row in connection.execute(query, (orjson.dumps(onces).decode(),))}
 
 
+def _find_decisions(connection: apsw.Connection, decision_ids: Sequence[str]) -> dict[str, Record]:
+    """The records of these decisions."""
+    query = (
+        f"{_SELECT} decision_id IN (SELECT value FROM json_each(?)) AND decision_id <> '' "
+        f"AND type = '{RecordType.DECISION}'"
+    )
+    return {row[4]: _record(row) for row in connection.execute(query, (orjson.dumps(decision_ids).decode(),))}
+
+
 def _checks(connection: apsw.Connection, last: int | None) -> Iterator[tuple[int, str]]:
     """Each place that is checked, and what is wrong there."""
     size = read_head(connection).size
@@ -275,7 +291,7 @@ def _checks(connection: apsw.Connection, last: int | None) -> Iterator[tuple[int
     query = f"{_SELECT} log_index >= ? ORDER BY log_index"
     for row in connection.execute(query, (start or _LEAST_INTEGER,)):
         yield row[0], _problem(row, head)
-        head = Head(size=row[0] + 1, chain_hash=row[8])
+        head = Head(size=row[0] + 1, chain_hash=row[9])
 
 
 def _problem(row: tuple[Any, ...], head: Head) -> str:
@@ -299,6 +315,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.tenant,
         record.once,
         record.decision_id,
+        record.session,
         to_microseconds(record.timestamp),
         record.content,
         record.leaf_hash,
@@ -307,29 +324,16 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    log_index, kind, tenant, once, decision_id, timestamp, content, leaf, chain = row
+    log_index, kind, tenant, once, decision_id, session, timestamp, content, leaf, chain = row
     return Record(
         log_index=log_index,
         type=RecordType(kind),
         tenant=tenant,
         once=once,
         decision_id=decision_id,
+        session=session,
         timestamp=from_microseconds(timestamp),
         content=content,
         leaf_hash=leaf,
         chain_hash=chain,
     )
-
-
-@contextlib.contextmanager
-def unavailable() -> Iterator[None]:
-    """Tells the caller that nothing is decided; what the store's own trouble is goes to the service's log."""
-    try:
-        yield
-    except StoreUnavailable as error:
-        logger.error("decision_log_unavailable", cause=str(error))
-        raise InterlockError(
-            reason=ErrorReason.DECISION_LOG_UNAVAILABLE,
-            message="the decision log cannot be read or written, so nothing is decided",
-            retry_after=1.0,
-        ) from error

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import apsw
 
 from interlock.adapters import store_sqlite
-from interlock.adapters.sqlite import StoreUnusable, open_database
+from interlock.adapters.sqlite import open_database
+from interlock.adapters.store_errors import StoreUnusable
 from interlock.adapters.store_sqlite import APPLICATION_ID, MIGRATIONS, Flaw
 from interlock.compose.places import service_of, store_file
 from interlock.compose.settings import Settings

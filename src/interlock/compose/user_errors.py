@@ -7,7 +7,7 @@ from interlock.adapters.policy_bundle import PolicyBundleError
 from interlock.adapters.policy_pin_sqlite import PolicyRollback
 from interlock.adapters.policy_signing_key import PolicySigningKeyError
 from interlock.adapters.signing_key import SigningKeyError
-from interlock.adapters.sqlite import StoreUnavailable, StoreUnusable
+from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
 from interlock.adapters.verifying_keys import KeySetError
 from interlock.compose.credentials import CredentialError
 from interlock.compose.grpc_server import ServerError

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from Python 3.12 on
 
+from interlock.core.facts import FactsInput
+
 _CLOSED = ConfigDict(extra="forbid")
 
 
@@ -33,23 +35,6 @@ class ToolInput(TypedDict):
     effects: list[str]
     labels: dict[str, str]
     cost: int
-
-
-@with_config(_CLOSED)
-class ViolationInput(TypedDict):
-    """One way in which the proposal fails the catalog: the argument's JSON Pointer and the broken rule."""
-
-    code: Literal["unknown_tool", "schema"]
-    path: str
-    rule: str
-    message: str
-
-
-@with_config(_CLOSED)
-class FactsInput(TypedDict):
-    """What the service measured. Limits on it live in policy data, never here (invariant 4)."""
-
-    violations: list[ViolationInput]
 
 
 @with_config(_CLOSED)

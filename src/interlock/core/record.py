@@ -7,13 +7,14 @@ A decision's record is a superset of OPA's decision log event (EventV1): same na
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from interlock.core.canonical import canonicalize, parse_canonical
+from interlock.core.cells import Cells
 
 VERSION = 1
 GENESIS = bytes(32)
@@ -33,11 +34,26 @@ class RecordType(StrEnum):
     POLICY_ACTIVATION = "policy_activation"
 
 
+class DraftChange(Protocol):
+    """What a record changes besides the log, in the transaction that stores it: both or neither."""
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cells that it reads or writes."""
+        ...
+
+    def run(self, draft: "Draft", cells: Cells) -> "Draft":
+        """Do it, and give the draft that is to be sealed: the same, or one that tells what was lacking."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A record that has no place in the log yet.
 
     `once` names what may stand in the log only once (a request, an execution); empty where any number may.
+    `session` is the session that it belongs to, as `session_name` writes it; empty for none. `change` is what
+    it changes besides; it is not run where the log has the record already.
     """
 
     type: RecordType
@@ -46,6 +62,8 @@ class Draft:
     decision_id: str
     timestamp: datetime
     fields: Mapping[str, Any]
+    session: str = ""
+    change: DraftChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +75,7 @@ class Record:
     tenant: str
     once: str
     decision_id: str
+    session: str
     timestamp: datetime
     content: bytes
     leaf_hash: bytes
@@ -72,6 +91,11 @@ class Head:
 
 
 EMPTY = Head(size=0, chain_hash=GENESIS)
+
+
+def session_name(agent: str, session_id: str) -> str:
+    """How a record names its session, within its tenant: an agent's name has no `/`."""
+    return f"{agent}/{session_id}"
 
 
 def format_head(head: Head) -> str:
@@ -95,6 +119,7 @@ def seal(draft: Draft, head: Head) -> Record:
     content = canonicalize(
         {
             **draft.fields,
+            **({"session": draft.session} if draft.session else {}),
             "version": VERSION,
             "log_index": head.size,
             "type": draft.type.value,
@@ -111,6 +136,7 @@ def seal(draft: Draft, head: Head) -> Record:
         tenant=draft.tenant,
         once=draft.once,
         decision_id=draft.decision_id,
+        session=draft.session,
         timestamp=draft.timestamp,
         content=content,
         leaf_hash=leaf,
@@ -162,6 +188,8 @@ def disagreement(record: Record) -> str:
         "once": record.once,
     }
     wrong = [name for name, value in kept.items() if stated.get(name) != value]
+    if stated.get("session", "") != record.session:
+        wrong.append("session")
     return f"has another {', '.join(wrong)} in its columns than in its content" if wrong else ""
 
 

@@ -18,7 +18,7 @@ async def report_outcome(
     Raises InterlockError: DECISION_NOT_FOUND where this gateway has no such token to redeem, whatever the
     cause, so that no gateway learns of another's.
     """
-    decided = await reader.decision_record(outcome.decision_id)
+    [decided] = await reader.decision_records([outcome.decision_id])
     if decided is None or not _is_for(record.fields(decided), caller, outcome.token_id):
         raise InterlockError(
             reason=ErrorReason.DECISION_NOT_FOUND,

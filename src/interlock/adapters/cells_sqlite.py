@@ -1,0 +1,90 @@
+"""Cells in the decision service's store on SQLite, whose one writer runs one transaction after the other."""
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+import apsw
+
+from interlock.adapters.sqlite import SingleWriter, to_microseconds
+from interlock.adapters.store_errors import unavailable
+from interlock.core.cells import Cells, Change
+
+Result = TypeVar("Result")
+
+# A statement for many rows, since each one gives the GIL away and waits to get it back. Few sizes, so that
+# each stays prepared; they end with 1, so that any number can be made up of them.
+ROWS_AT_ONCE = (64, 16, 4, 1)
+
+
+class SqliteSessionState:
+    """ports.SessionState on the store."""
+
+    def __init__(self, writer: SingleWriter) -> None:
+        self._writer = writer
+
+    async def apply(self, changes: Sequence[Change[Result]], *, durable: bool) -> list[Result]:
+        """All of the changes in one transaction; its fsync is left to the next one where not `durable`."""
+        with unavailable():
+            return await self._writer.write(lambda db: _apply(db, changes), durable=durable)
+
+    async def prune(self, at: datetime, *, limit: int) -> int:
+        """Forget at most `limit` cells whose time is over."""
+        with unavailable():
+            return await self._writer.write(lambda db: _prune(db, at, limit), durable=False)
+
+
+def _apply(connection: apsw.Connection, changes: Sequence[Change[Result]]) -> list[Result]:
+    cells = load_cells(connection, {key for change in changes for key in change.keys})
+    results = [change.run(cells) for change in changes]
+    save_cells(connection, cells)
+    return results
+
+
+def load_cells(connection: apsw.Connection, keys: Iterable[bytes]) -> Cells:
+    """The cells of these keys, within the caller's transaction."""
+    found = dict.fromkeys(keys, b"")
+    for part in in_sizes(list(found)):
+        rows: Any = connection.execute(_selecting(len(part)), part)
+        found.update(rows)
+    return Cells(found)
+
+
+def save_cells(connection: apsw.Connection, cells: Cells) -> None:
+    """Keep what was changed, within the caller's transaction."""
+    rows = [(key, data, to_microseconds(ends)) for key, (data, ends) in cells.changed().items()]
+    for part in in_sizes(rows):
+        connection.execute(_writing(len(part)), [value for row in part for value in row])
+
+
+def in_sizes(items: Sequence[Any]) -> Iterator[list[Any]]:
+    """The items in parts, each of one of the sizes that statements are prepared for."""
+    left = iter(items)
+    count = len(items)
+    for size in ROWS_AT_ONCE:
+        while count >= size:
+            yield list(islice(left, size))
+            count -= size
+
+
+@functools.cache
+def _selecting(size: int) -> str:
+    return f"SELECT key, data FROM cells WHERE key IN ({', '.join('?' * size)})"
+
+
+@functools.cache
+def _writing(size: int) -> str:
+    return (
+        f"INSERT INTO cells (key, data, expire_time) VALUES {', '.join(['(?, ?, ?)'] * size)} "
+        "ON CONFLICT (key) DO UPDATE SET data = excluded.data, expire_time = excluded.expire_time"
+    )
+
+
+def _prune(connection: apsw.Connection, at: datetime, limit: int) -> int:
+    connection.execute(
+        "DELETE FROM cells WHERE key IN (SELECT key FROM cells WHERE expire_time < ? LIMIT ?)",
+        (to_microseconds(at), limit),
+    )
+    return int(connection.changes())

@@ -1,0 +1,143 @@
+"""How often something was tried and how it went: what limits on retries are set against.
+
+A retry budget as gRPC's retry throttling has it (proposal A6): retries and failures are weighed against first
+attempts, so that an agent may go on with new work while its retries are stopped.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from interlock.core.facts import AttemptsInput, OperationInput
+
+WINDOW_SECONDS = 600
+"""Attempts are counted over the last 5 to 10 minutes: the half of this that goes on, and the one before."""
+
+OPERATION_SECONDS = 600
+"""Attempts of an operation are counted for so long from the first, or until one succeeds."""
+
+NEVER = -1
+"""`seconds_since_failure` of an operation that did not fail."""
+
+_HALF = WINDOW_SECONDS // 2
+_ATTEMPTS = struct.Struct("<I10I")
+_OPERATION = struct.Struct("<IHHI")
+_MOST = 0xFFFF
+
+FIRST, RETRY, INVALID, FAILED = range(4)
+
+
+class Attempts:
+    """Attempts of a session, an agent or a tool. Counts are of the half window that goes on, and of the last."""
+
+    __slots__ = ("counts", "earlier", "failed_in_row", "half", "invalid_in_row")
+
+    SIZE = _ATTEMPTS.size
+
+    def __init__(self) -> None:
+        self.half = 0
+        self.counts = [0, 0, 0, 0]
+        self.earlier = [0, 0, 0, 0]
+        self.invalid_in_row = 0
+        self.failed_in_row = 0
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Attempts":
+        """What `encode` wrote; none of empty bytes."""
+        attempts = cls()
+        if data:
+            attempts.half, *counts, attempts.invalid_in_row, attempts.failed_in_row = _ATTEMPTS.unpack(data)
+            attempts.counts, attempts.earlier = counts[:4], counts[4:]
+        return attempts
+
+    def encode(self) -> bytes:
+        """As bytes, `SIZE` of them."""
+        return _ATTEMPTS.pack(self.half, *self.counts, *self.earlier, self.invalid_in_row, self.failed_in_row)
+
+    def proposed(self, seconds: int, *, retry: bool, invalid: bool) -> None:
+        """One more proposal, a first attempt or a retry, that fits the catalog or not."""
+        self._turn(seconds)
+        self.counts[RETRY if retry else FIRST] += 1
+        self.counts[INVALID] += invalid
+        self.invalid_in_row = self.invalid_in_row + 1 if invalid else 0
+
+    def ended(self, seconds: int, *, failed: bool) -> None:
+        """One more outcome."""
+        self._turn(seconds)
+        self.counts[FAILED] += failed
+        self.failed_in_row = self.failed_in_row + 1 if failed else 0
+
+    def told(self, seconds: int) -> AttemptsInput:
+        """As the policy sees it."""
+        self._turn(seconds)
+        first, retries, invalid, failed = (
+            now + before for now, before in zip(self.counts, self.earlier, strict=True)
+        )
+        base = first or 1
+        return {
+            "first_attempts": first,
+            "retries": retries,
+            "invalid": invalid,
+            "failed": failed,
+            "invalid_in_row": self.invalid_in_row,
+            "failed_in_row": self.failed_in_row,
+            "invalid_ratio": round(invalid / base, 3),
+            "failed_ratio": round(failed / base, 3),
+            "retry_ratio": round(retries / base, 3),
+        }
+
+    def _turn(self, seconds: int) -> None:
+        """Forget what is too old. A clock that was set back stays in the half that it had reached (case 22)."""
+        half = seconds // _HALF
+        if half <= self.half:
+            return
+        self.earlier = self.counts if half == self.half + 1 else [0, 0, 0, 0]
+        self.counts = [0, 0, 0, 0]
+        self.half = half
+
+
+@dataclass(slots=True)
+class Operation:
+    """One operation of a tenant; times are whole seconds since the epoch, `failed_at` 0 for never."""
+
+    started: int = 0
+    attempts: int = 0
+    failed_in_row: int = 0
+    failed_at: int = 0
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Operation":
+        """What `encode` wrote; one that was never tried, of empty bytes."""
+        return cls(*_OPERATION.unpack(data)) if data else cls()
+
+    def encode(self) -> bytes:
+        """As 12 bytes."""
+        return _OPERATION.pack(
+            self.started, min(self.attempts, _MOST), min(self.failed_in_row, _MOST), self.failed_at
+        )
+
+    def proposed(self, seconds: int) -> None:
+        """One more attempt."""
+        self._turn(seconds)
+        self.attempts += 1
+
+    def ended(self, seconds: int, *, failed: bool) -> None:
+        """One more outcome; a success ends the counting."""
+        self._turn(seconds)
+        if failed:
+            self.failed_in_row += 1
+            self.failed_at = max(seconds, self.failed_at)
+        else:
+            self.attempts = self.failed_in_row = self.failed_at = 0
+
+    def told(self, seconds: int, *, key_given: bool) -> OperationInput:
+        """As the policy sees it."""
+        return {
+            "key_given": key_given,
+            "attempts": self.attempts,
+            "failed_in_row": self.failed_in_row,
+            "seconds_since_failure": max(0, seconds - self.failed_at) if self.failed_at else NEVER,
+        }
+
+    def _turn(self, seconds: int) -> None:
+        if not self.started or seconds >= self.started + OPERATION_SECONDS:
+            self.started, self.attempts, self.failed_in_row, self.failed_at = seconds, 0, 0, 0

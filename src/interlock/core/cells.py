@@ -1,0 +1,85 @@
+"""Cells: the store's small pieces of state, and changes that are made to them all or none.
+
+A cell is bytes under a key. What a cell means is known to the one module of the core that reads and writes
+it; a store only keeps it, locks it and forgets it after its time. So counting is the same code on every
+store, and two replicas never count the same thing twice: a change runs while its cells are locked.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol, TypeVar
+
+KEY_BYTES = 16
+
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class CellKind(IntEnum):
+    """What a cell is about: the first byte of its key. A number that was released keeps its meaning."""
+
+    SESSION = 1
+    TERMS = 2
+    TIMELINE = 3
+    AGENT = 4
+    TOOL = 5
+    OPERATION = 6
+    SEEN = 7
+    MEMORY = 8
+    BUDGET = 9
+    RATE = 10
+    CONCURRENCY = 11
+    LEASE = 12
+    BREAKER = 13
+
+
+def cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
+    """The key of a cell, 16 bytes: the kind, and 120 bits of SHA-256 over tenant and names.
+
+    Each part goes in with its length before it, so that no two lists of parts make one key (case 54).
+    """
+    digest = hashlib.sha256()
+    for part in (tenant, *names):
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return bytes([kind]) + digest.digest()[: KEY_BYTES - 1]
+
+
+class Cells:
+    """The cells that one transaction may read and write, as they are while it holds them."""
+
+    __slots__ = ("_changed", "_found")
+
+    def __init__(self, found: Mapping[bytes, bytes]) -> None:
+        """`found` has an entry for each key that the transaction holds; empty bytes for a cell not there."""
+        self._found = found
+        self._changed: dict[bytes, tuple[bytes, datetime]] = {}
+
+    def get(self, key: bytes) -> bytes:
+        """What the cell holds now; empty where there is none. Raises KeyError for a key that is not held."""
+        changed = self._changed.get(key)
+        return self._found[key] if changed is None else changed[0]
+
+    def put(self, key: bytes, data: bytes, *, expire_time: datetime) -> None:
+        """Let the cell hold `data`, not empty, until `expire_time` at least. Raises KeyError as `get`."""
+        if key not in self._found:
+            raise KeyError(key)
+        self._changed[key] = (data, expire_time)
+
+    def changed(self) -> Mapping[bytes, tuple[bytes, datetime]]:
+        """What a store has to keep, by key: data and expire time."""
+        return self._changed
+
+
+class Change(Protocol[Result_co]):
+    """What is to be done to some cells. It may run more than once, on other contents, before one run counts."""
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cells that it reads or writes."""
+        ...
+
+    def run(self, cells: Cells) -> Result_co:
+        """Do it. An error undoes the whole transaction."""
+        ...

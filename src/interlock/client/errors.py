@@ -40,6 +40,9 @@ NEXT_STEPS = {
     "OBLIGATION_UNSUPPORTED": "upgrade the gateway, or change the policy that asks for the obligation",
     "LEDGER_UNAVAILABLE": _NOTHING_RAN,
     "TOOL_UNAVAILABLE": _NOTHING_RAN,
+    "SESSION_ALREADY_STARTED": "choose a new session_id, and start the session before anything is proposed in it",
+    "SESSION_NOT_FOUND": "check session_id and agent, and that the credential may see that session",
+    "STEP_NUMBER_WENT_BACK": "number steps from the session's last_step_number on, which GetSession gives",
 }
 """By ErrorReason; those that are missing have nothing to add to their status code or their violations."""
 

@@ -40,6 +40,9 @@ CODES: dict[ErrorReason, int] = {
     ErrorReason.LEDGER_UNAVAILABLE: code_pb2.UNAVAILABLE,
     ErrorReason.TOOL_UNAVAILABLE: code_pb2.UNAVAILABLE,
     ErrorReason.INTERNAL: code_pb2.INTERNAL,
+    ErrorReason.SESSION_ALREADY_STARTED: code_pb2.FAILED_PRECONDITION,
+    ErrorReason.SESSION_NOT_FOUND: code_pb2.NOT_FOUND,
+    ErrorReason.STEP_NUMBER_WENT_BACK: code_pb2.FAILED_PRECONDITION,
 }
 
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -64,6 +65,8 @@ class Decision(_message.Message):
     POLICY_REVISION_FIELD_NUMBER: _builtins.int
     ARGUMENTS_DIGEST_FIELD_NUMBER: _builtins.int
     LOG_INDEX_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    STATE_DIGEST_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Identifies the decision, and its record in the decision log."""
     request_id: _builtins.str
@@ -78,6 +81,10 @@ class Decision(_message.Message):
     """SHA-256 of the canonical arguments (RFC 8785), base64url without padding."""
     log_index: _builtins.int
     """Place of the decision's record in the decision log, from 0."""
+    state_digest: _builtins.str
+    """Digest of the session's state after this decision, to be sent as the next proposal's context.state_digest;
+    empty for none.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why it was decided so."""
@@ -89,6 +96,10 @@ class Decision(_message.Message):
     @_builtins.property
     def token_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the execution token expires, set on an allow only."""
+
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """How long to wait before the same is proposed again; absent where waiting does not help, and on an allow."""
 
     def __init__(
         self,
@@ -103,10 +114,12 @@ class Decision(_message.Message):
         policy_revision: _builtins.str = ...,
         arguments_digest: _builtins.str = ...,
         log_index: _builtins.int = ...,
+        retry_after: _duration_pb2.Duration | None = ...,
+        state_digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["token_expire_time", b"token_expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after", "token_expire_time", b"token_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "execution_token", b"execution_token", "log_index", b"log_index", "obligations", b"obligations", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "token_expire_time", b"token_expire_time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "execution_token", b"execution_token", "log_index", b"log_index", "obligations", b"obligations", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "retry_after", b"retry_after", "state_digest", b"state_digest", "token_expire_time", b"token_expire_time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from google.rpc import status_pb2 as _status_pb2
 from interlock.v1 import decision_pb2 as _decision_pb2
 from interlock.v1 import outcome_pb2 as _outcome_pb2
 from interlock.v1 import proposal_pb2 as _proposal_pb2
+from interlock.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -169,6 +170,10 @@ class ReportOutcomeRequest(_message.Message):
     REFUSAL_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    RESULT_JSON_FIELD_NUMBER: _builtins.int
+    RESULT_TRUNCATED_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    MEMORY_WRITES_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Execution at the gateway: 1 to 64 characters of [a-z0-9-]."""
     decision_id: _builtins.str
@@ -181,6 +186,12 @@ class ReportOutcomeRequest(_message.Message):
     """SHA-256 of the canonical result (RFC 8785), base64url without padding, empty where there is none."""
     refusal: _builtins.str
     """Why the gateway refused, a name of ErrorReason without its prefix; empty unless the outcome is refused."""
+    result_json: _builtins.bytes
+    """Beginning of the canonical result (RFC 8785), cut after 65,536 bytes, also within a character; empty where
+    there is none. What is longer is cut by the service.
+    """
+    result_truncated: _builtins.bool
+    """Whether result_json is not all of the result."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the gateway began."""
@@ -188,6 +199,14 @@ class ReportOutcomeRequest(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When the gateway was done."""
+
+    @_builtins.property
+    def usage(self) -> _outcome_pb2.Usage:
+        """What the call used."""
+
+    @_builtins.property
+    def memory_writes(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.MemoryWrite]:
+        """Memory entries that the tool wrote, at most 256."""
 
     def __init__(
         self,
@@ -200,10 +219,14 @@ class ReportOutcomeRequest(_message.Message):
         refusal: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        result_json: _builtins.bytes = ...,
+        result_truncated: _builtins.bool = ...,
+        usage: _outcome_pb2.Usage | None = ...,
+        memory_writes: _abc.Iterable[_outcome_pb2.MemoryWrite] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "end_time", b"end_time", "execution_id", b"execution_id", "outcome", b"outcome", "refusal", b"refusal", "result_digest", b"result_digest", "start_time", b"start_time", "token_id", b"token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "end_time", b"end_time", "execution_id", b"execution_id", "memory_writes", b"memory_writes", "outcome", b"outcome", "refusal", b"refusal", "result_digest", b"result_digest", "result_json", b"result_json", "result_truncated", b"result_truncated", "start_time", b"start_time", "token_id", b"token_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -230,3 +253,181 @@ class ReportOutcomeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportOutcomeResponse: _TypeAlias = ReportOutcomeResponse  # noqa: Y015
+
+@_typing.final
+class StartSessionRequest(_message.Message):
+    """StartSessionRequest names the session to start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    GOAL_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session's name, new for the agent: 1 to 64 characters of [a-z0-9-]."""
+    agent: _builtins.str
+    """The agent whose session it is, of the caller's tenant. Needed from a user; from an agent it is empty or its
+    own name.
+    """
+    goal: _builtins.str
+    """What the session is for, 1 to 8,192 characters. From an agent it must be empty: its first proposal carries it."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        goal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "goal", b"goal", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartSessionRequest: _TypeAlias = StartSessionRequest  # noqa: Y015
+
+@_typing.final
+class StartSessionResponse(_message.Message):
+    """StartSessionResponse carries the session as it began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> _session_pb2.Session:
+        """The session."""
+
+    def __init__(
+        self,
+        *,
+        session: _session_pb2.Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartSessionResponse: _TypeAlias = StartSessionResponse  # noqa: Y015
+
+@_typing.final
+class GetSessionRequest(_message.Message):
+    """GetSessionRequest names a session and a page of its timeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session's name: 1 to 64 characters of [a-z0-9-]."""
+    agent: _builtins.str
+    """The agent whose session it is. From an agent it is empty or its own name."""
+    page_size: _builtins.int
+    """Most entries of the timeline to give, at most 1,000; 0 for 100."""
+    page_token: _builtins.str
+    """The next_page_token of the page before, empty for the first page."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionRequest: _TypeAlias = GetSessionRequest  # noqa: Y015
+
+@_typing.final
+class GetSessionResponse(_message.Message):
+    """GetSessionResponse carries a session and a page of its timeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    TIMELINE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page, empty on the last."""
+    @_builtins.property
+    def session(self) -> _session_pb2.Session:
+        """The session as it is now."""
+
+    @_builtins.property
+    def timeline(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.TimelineEntry]:
+        """What happened in it, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        session: _session_pb2.Session | None = ...,
+        timeline: _abc.Iterable[_session_pb2.TimelineEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "session", b"session", "timeline", b"timeline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionResponse: _TypeAlias = GetSessionResponse  # noqa: Y015
+
+@_typing.final
+class RecordStepsRequest(_message.Message):
+    """RecordStepsRequest carries steps of one session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session, the same in all messages of a call: 1 to 64 characters of [a-z0-9-]."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.Step]:
+        """The steps, 1 to 256 in a message and at most 10,000 in a call."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        steps: _abc.Iterable[_session_pb2.Step] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordStepsRequest: _TypeAlias = RecordStepsRequest  # noqa: Y015
+
+@_typing.final
+class RecordStepsResponse(_message.Message):
+    """RecordStepsResponse tells what was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_FIELD_NUMBER: _builtins.int
+    LAST_NUMBER_FIELD_NUMBER: _builtins.int
+    recorded: _builtins.int
+    """How many steps of this call were recorded; those that had been before are not counted."""
+    last_number: _builtins.int
+    """Number of the session's last step."""
+    def __init__(
+        self,
+        *,
+        recorded: _builtins.int = ...,
+        last_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_number", b"last_number", "recorded", b"recorded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordStepsResponse: _TypeAlias = RecordStepsResponse  # noqa: Y015

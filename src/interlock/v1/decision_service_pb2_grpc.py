@@ -51,6 +51,21 @@ class DecisionServiceStub:
                 request_serializer=interlock_dot_v1_dot_decision__service__pb2.ReportOutcomeRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_decision__service__pb2.ReportOutcomeResponse.FromString,
                 _registered_method=True)
+        self.StartSession = channel.unary_unary(
+                '/interlock.v1.DecisionService/StartSession',
+                request_serializer=interlock_dot_v1_dot_decision__service__pb2.StartSessionRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_decision__service__pb2.StartSessionResponse.FromString,
+                _registered_method=True)
+        self.GetSession = channel.unary_unary(
+                '/interlock.v1.DecisionService/GetSession',
+                request_serializer=interlock_dot_v1_dot_decision__service__pb2.GetSessionRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_decision__service__pb2.GetSessionResponse.FromString,
+                _registered_method=True)
+        self.RecordSteps = channel.stream_unary(
+                '/interlock.v1.DecisionService/RecordSteps',
+                request_serializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer:
@@ -82,6 +97,32 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartSession(self, request, context):
+        """Starts a session before its first proposal. A user's credential sets the session's goal and stands behind
+        the agent in it from then on; an agent starts a session of its own without a goal. The same again gives the
+        same answer; on a session that has begun otherwise it fails with FAILED_PRECONDITION. Callers: users, agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSession(self, request, context):
+        """Shows a session and a page of its timeline, oldest first. Callers: agents (their own sessions), users (those
+        that they started), auditors (those of their tenant).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordSteps(self, request_iterator, context):
+        """Records what an agent did besides proposing calls. Each message is recorded, durably, before the next is
+        read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
+        FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +140,21 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.ReportOutcome,
                     request_deserializer=interlock_dot_v1_dot_decision__service__pb2.ReportOutcomeRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_decision__service__pb2.ReportOutcomeResponse.SerializeToString,
+            ),
+            'StartSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartSession,
+                    request_deserializer=interlock_dot_v1_dot_decision__service__pb2.StartSessionRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_decision__service__pb2.StartSessionResponse.SerializeToString,
+            ),
+            'GetSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSession,
+                    request_deserializer=interlock_dot_v1_dot_decision__service__pb2.GetSessionRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_decision__service__pb2.GetSessionResponse.SerializeToString,
+            ),
+            'RecordSteps': grpc.stream_unary_rpc_method_handler(
+                    servicer.RecordSteps,
+                    request_deserializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +240,87 @@ class DecisionService:
             '/interlock.v1.DecisionService/ReportOutcome',
             interlock_dot_v1_dot_decision__service__pb2.ReportOutcomeRequest.SerializeToString,
             interlock_dot_v1_dot_decision__service__pb2.ReportOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.DecisionService/StartSession',
+            interlock_dot_v1_dot_decision__service__pb2.StartSessionRequest.SerializeToString,
+            interlock_dot_v1_dot_decision__service__pb2.StartSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.DecisionService/GetSession',
+            interlock_dot_v1_dot_decision__service__pb2.GetSessionRequest.SerializeToString,
+            interlock_dot_v1_dot_decision__service__pb2.GetSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordSteps(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/interlock.v1.DecisionService/RecordSteps',
+            interlock_dot_v1_dot_decision__service__pb2.RecordStepsRequest.SerializeToString,
+            interlock_dot_v1_dot_decision__service__pb2.RecordStepsResponse.FromString,
             options,
             channel_credentials,
             insecure,

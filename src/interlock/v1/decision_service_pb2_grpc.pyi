@@ -47,6 +47,20 @@ class DecisionServiceStub:
     """Records what happened when a gateway acted on an execution token. Reporting the same execution and
     outcome again changes nothing. Callers: gateways.
     """
+    StartSession: _grpc.UnaryUnaryMultiCallable[_decision_service_pb2.StartSessionRequest, _decision_service_pb2.StartSessionResponse]
+    """Starts a session before its first proposal. A user's credential sets the session's goal and stands behind
+    the agent in it from then on; an agent starts a session of its own without a goal. The same again gives the
+    same answer; on a session that has begun otherwise it fails with FAILED_PRECONDITION. Callers: users, agents.
+    """
+    GetSession: _grpc.UnaryUnaryMultiCallable[_decision_service_pb2.GetSessionRequest, _decision_service_pb2.GetSessionResponse]
+    """Shows a session and a page of its timeline, oldest first. Callers: agents (their own sessions), users (those
+    that they started), auditors (those of their tenant).
+    """
+    RecordSteps: _grpc.StreamUnaryMultiCallable[_decision_service_pb2.RecordStepsRequest, _decision_service_pb2.RecordStepsResponse]
+    """Records what an agent did besides proposing calls. Each message is recorded, durably, before the next is
+    read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
+    FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
+    """
 
 @_typing.type_check_only
 class DecisionServiceAsyncStub(DecisionServiceStub):
@@ -66,6 +80,20 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.ReportOutcomeRequest, _decision_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
     """Records what happened when a gateway acted on an execution token. Reporting the same execution and
     outcome again changes nothing. Callers: gateways.
+    """
+    StartSession: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.StartSessionRequest, _decision_service_pb2.StartSessionResponse]  # type: ignore[assignment]
+    """Starts a session before its first proposal. A user's credential sets the session's goal and stands behind
+    the agent in it from then on; an agent starts a session of its own without a goal. The same again gives the
+    same answer; on a session that has begun otherwise it fails with FAILED_PRECONDITION. Callers: users, agents.
+    """
+    GetSession: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.GetSessionRequest, _decision_service_pb2.GetSessionResponse]  # type: ignore[assignment]
+    """Shows a session and a page of its timeline, oldest first. Callers: agents (their own sessions), users (those
+    that they started), auditors (those of their tenant).
+    """
+    RecordSteps: _aio.StreamUnaryMultiCallable[_decision_service_pb2.RecordStepsRequest, _decision_service_pb2.RecordStepsResponse]  # type: ignore[assignment]
+    """Records what an agent did besides proposing calls. Each message is recorded, durably, before the next is
+    read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
+    FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
     """
 
 class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,6 +129,38 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_decision_service_pb2.ReportOutcomeResponse, _abc.Awaitable[_decision_service_pb2.ReportOutcomeResponse]]:
         """Records what happened when a gateway acted on an execution token. Reporting the same execution and
         outcome again changes nothing. Callers: gateways.
+        """
+
+    @_abc_1.abstractmethod
+    def StartSession(
+        self,
+        request: _decision_service_pb2.StartSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_service_pb2.StartSessionResponse, _abc.Awaitable[_decision_service_pb2.StartSessionResponse]]:
+        """Starts a session before its first proposal. A user's credential sets the session's goal and stands behind
+        the agent in it from then on; an agent starts a session of its own without a goal. The same again gives the
+        same answer; on a session that has begun otherwise it fails with FAILED_PRECONDITION. Callers: users, agents.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSession(
+        self,
+        request: _decision_service_pb2.GetSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_service_pb2.GetSessionResponse, _abc.Awaitable[_decision_service_pb2.GetSessionResponse]]:
+        """Shows a session and a page of its timeline, oldest first. Callers: agents (their own sessions), users (those
+        that they started), auditors (those of their tenant).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordSteps(
+        self,
+        request_iterator: _MaybeAsyncIterator[_decision_service_pb2.RecordStepsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_service_pb2.RecordStepsResponse, _abc.Awaitable[_decision_service_pb2.RecordStepsResponse]]:
+        """Records what an agent did besides proposing calls. Each message is recorded, durably, before the next is
+        read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
+        FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
         """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

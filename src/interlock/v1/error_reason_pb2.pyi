@@ -184,6 +184,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Status: INTERNAL. Example: a defect.
     """
+    ERROR_REASON_SESSION_ALREADY_STARTED: _ErrorReason.ValueType  # 33
+    """The session was begun already, with proposals, another goal or another user; a goal never changes.
+
+    Status: FAILED_PRECONDITION. Example: a user starts a session after the agent's first proposal in it.
+    """
+    ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """There is no such session that this caller may see, or it was forgotten after its retention.
+
+    Status: NOT_FOUND. Example: a user asks for a session that another user started.
+    """
+    ERROR_REASON_STEP_NUMBER_WENT_BACK: _ErrorReason.ValueType  # 35
+    """A step's number is not above the last that was recorded; ErrorInfo says how many of the call's steps were
+    recorded (`recorded`), and the session's last number (`last_number`).
+
+    Status: FAILED_PRECONDITION. Example: an agent that numbers its steps from 1 again after a restart.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo (domain "interlock") that every error carries, less
@@ -352,5 +368,21 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 32
 """Something broke inside; the log of the service says what.
 
 Status: INTERNAL. Example: a defect.
+"""
+ERROR_REASON_SESSION_ALREADY_STARTED: ErrorReason.ValueType  # 33
+"""The session was begun already, with proposals, another goal or another user; a goal never changes.
+
+Status: FAILED_PRECONDITION. Example: a user starts a session after the agent's first proposal in it.
+"""
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 34
+"""There is no such session that this caller may see, or it was forgotten after its retention.
+
+Status: NOT_FOUND. Example: a user asks for a session that another user started.
+"""
+ERROR_REASON_STEP_NUMBER_WENT_BACK: ErrorReason.ValueType  # 35
+"""A step's number is not above the last that was recorded; ErrorInfo says how many of the call's steps were
+recorded (`recorded`), and the session's last number (`last_number`).
+
+Status: FAILED_PRECONDITION. Example: an agent that numbers its steps from 1 again after a restart.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

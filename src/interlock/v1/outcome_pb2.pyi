@@ -4,15 +4,16 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -47,3 +48,74 @@ OUTCOME_REFUSED: Outcome.ValueType  # 3
 OUTCOME_UNKNOWN: Outcome.ValueType  # 4
 """The token was redeemed, and whether the tool ran is not known. It never runs again by itself."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """Usage is what something used, as far as it is known; what is absent is not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_FIELD_NUMBER: _builtins.int
+    MODEL_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPUTE_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    cost: _builtins.int
+    """Cost in the units of the catalog's `cost`, from 0 to 2^53 - 1."""
+    model_tokens: _builtins.int
+    """Tokens of models, from 0 to 2^53 - 1."""
+    compute_milliseconds: _builtins.int
+    """Time that a tool ran, in milliseconds, from 0 to 2^53 - 1."""
+    def __init__(
+        self,
+        *,
+        cost: _builtins.int | None = ...,
+        model_tokens: _builtins.int | None = ...,
+        compute_milliseconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_compute_milliseconds", b"_compute_milliseconds", "_cost", b"_cost", "_model_tokens", b"_model_tokens", "compute_milliseconds", b"compute_milliseconds", "cost", b"cost", "model_tokens", b"model_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_compute_milliseconds", b"_compute_milliseconds", "_cost", b"_cost", "_model_tokens", b"_model_tokens", "compute_milliseconds", b"compute_milliseconds", "cost", b"cost", "model_tokens", b"model_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__compute_milliseconds: _TypeAlias = _typing.Literal["compute_milliseconds"]  # noqa: Y015
+    _WhichOneofArgType__compute_milliseconds: _TypeAlias = _typing.Literal["_compute_milliseconds", b"_compute_milliseconds"]  # noqa: Y015
+    _WhichOneofReturnType__cost: _TypeAlias = _typing.Literal["cost"]  # noqa: Y015
+    _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
+    _WhichOneofReturnType__model_tokens: _TypeAlias = _typing.Literal["model_tokens"]  # noqa: Y015
+    _WhichOneofArgType__model_tokens: _TypeAlias = _typing.Literal["_model_tokens", b"_model_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compute_milliseconds) -> _WhichOneofReturnType__compute_milliseconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_tokens) -> _WhichOneofReturnType__model_tokens | None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class MemoryWrite(_message.Message):
+    """MemoryWrite is one memory entry that was written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Name of the entry, 1 to 256 characters."""
+    version: _builtins.int
+    """Version that the entry has now, from 0 to 2^53 - 1."""
+    digest: _builtins.str
+    """Digest of what was written, at most 128 characters, empty for none."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        version: _builtins.int = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "key", b"key", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryWrite: _TypeAlias = MemoryWrite  # noqa: Y015

@@ -56,12 +56,17 @@ class Proposal(_message.Message):
     GOAL_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Session that the proposal belongs to, chosen by the agent: 1 to 64 characters of [a-z0-9-]."""
     parent_decision_id: _builtins.str
     """Decision that this proposal follows from, empty for none: 1 to 64 characters of [a-z0-9-]."""
     goal: _builtins.str
     """What the agent is trying to achieve, in its own words, at most 8,192 characters. Nothing of it is proven."""
+    operation: _builtins.str
+    """Names what the call is an attempt at, the same in each attempt whatever the arguments, empty for none: at
+    most 128 characters of [A-Za-z0-9_./:-].
+    """
     @_builtins.property
     def tool_call(self) -> Global___ToolCall:
         """One call of one tool."""
@@ -78,10 +83,11 @@ class Proposal(_message.Message):
         goal: _builtins.str = ...,
         tool_call: Global___ToolCall | None = ...,
         context: Global___Context | None = ...,
+        operation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "kind", b"kind", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "goal", b"goal", "kind", b"kind", "parent_decision_id", b"parent_decision_id", "session_id", b"session_id", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "goal", b"goal", "kind", b"kind", "operation", b"operation", "parent_decision_id", b"parent_decision_id", "session_id", b"session_id", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["tool_call"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -127,7 +133,7 @@ class Context(_message.Message):
     MEMORY_READS_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
     state_digest: _builtins.str
-    """Digest of the session's state as the agent knows it, empty for none."""
+    """Digest of the session's state as the last decision gave it, empty for none."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
         """Things that the agent read, at most 64."""

@@ -122,7 +122,8 @@ class Evaluated:
 class Decision:
     """Verdict, reasons, obligations, ids and policy revision, as they stand on record.
 
-    `execution_token` and `token_expire_time` are set on an ALLOW only.
+    `execution_token` and `token_expire_time` are set on an ALLOW only. `retry_after` is in seconds, None where
+    waiting does not help. `state_digest` is that of the session after this decision, empty for none.
     """
 
     decision_id: str
@@ -135,3 +136,5 @@ class Decision:
     log_index: int
     execution_token: str = ""
     token_expire_time: datetime | None = None
+    retry_after: float | None = None
+    state_digest: str = ""

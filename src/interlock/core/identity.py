@@ -12,11 +12,15 @@ _CREDENTIAL = re.compile(rf"{_PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})")
 
 
 class CallerKind(StrEnum):
-    """What a credential is for. The kinds are disjoint: no credential decides, acts and audits."""
+    """What a credential is for. The kinds are disjoint: no credential decides, acts and audits.
+
+    `user` is a user's own credential: it says what a session is for, before an agent has read anything.
+    """
 
     AGENT = "agent"
     GATEWAY = "gateway"
     AUDITOR = "auditor"
+    USER = "user"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

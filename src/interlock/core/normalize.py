@@ -8,6 +8,7 @@ from interlock.core import json_pointer
 from interlock.core.canonical import canonicalize, digest, digest_of
 from interlock.core.catalog import Catalog, Tool
 from interlock.core.errors import invalid_field
+from interlock.core.field_checks import check_count, check_identifier, check_number, check_text
 from interlock.core.proposal import Context, Proposal, RawProposal
 from interlock.core.strict_json import parse_object
 
@@ -17,9 +18,8 @@ Conceal = Callable[[bytes], str]
 ARGUMENTS_FIELD = "proposal.tool_call.arguments_json"
 
 # Plain character classes of bounded length: linear in any engine (case 14).
-_IDENTIFIER = re.compile(r"[a-z0-9-]{1,64}\Z")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}\Z")
-_REFUSED_CHARACTER = re.compile(r"[\x00\ud800-\udfff]")
+_OPERATION = re.compile(r"[A-Za-z0-9_./:-]{0,128}\Z")
 
 MAX_GOAL_CHARACTERS = 8_192
 MAX_SOURCES = 64
@@ -44,6 +44,7 @@ def normalize(raw: RawProposal, catalog: Catalog, conceal: Conceal) -> Proposal:
         parent_decision_id=raw.parent_decision_id,
         goal=raw.goal,
         context=raw.context,
+        operation=raw.operation,
         tool_name=raw.tool,
         tool=tool,
         disclosed_arguments=disclose(arguments, tool, conceal),
@@ -73,46 +74,30 @@ def disclose(arguments: Mapping[str, Any], tool: Tool | None, conceal: Conceal) 
 
 
 def _check_fields(raw: RawProposal) -> None:
-    _check_identifier("request_id", raw.request_id)
-    _check_identifier("proposal.session_id", raw.session_id)
+    check_identifier("request_id", raw.request_id)
+    check_identifier("proposal.session_id", raw.session_id)
     if raw.parent_decision_id:
-        _check_identifier("proposal.parent_decision_id", raw.parent_decision_id)
+        check_identifier("proposal.parent_decision_id", raw.parent_decision_id)
     if not _TOOL_NAME.match(raw.tool):
         raise invalid_field("proposal.tool_call.tool", "must be 1 to 128 characters of [A-Za-z0-9_./-]")
-    _check_text("proposal.goal", raw.goal, MAX_GOAL_CHARACTERS)
+    if not _OPERATION.match(raw.operation):
+        raise invalid_field("proposal.operation", "must be at most 128 characters of [A-Za-z0-9_./:-]")
+    check_text("proposal.goal", raw.goal, MAX_GOAL_CHARACTERS)
     _check_context(raw.context)
 
 
-def _check_identifier(name: str, value: str) -> None:
-    if not _IDENTIFIER.match(value):
-        raise invalid_field(name, "must be 1 to 64 characters of [a-z0-9-]")
-
-
-def _check_text(name: str, value: str, limit: int) -> None:
-    if len(value) > limit:
-        raise invalid_field(name, f"must be at most {limit} characters, got {len(value)}")
-    if _REFUSED_CHARACTER.search(value):
-        raise invalid_field(name, "must not hold U+0000 or a lone surrogate")
-
-
 def _check_context(context: Context) -> None:
-    _check_count("proposal.context.sources", len(context.sources), MAX_SOURCES)
-    _check_count("proposal.context.memory_reads", len(context.memory_reads), MAX_MEMORY_READS)
-    _check_text("proposal.context.state_digest", context.state_digest, 128)
+    check_count("proposal.context.sources", len(context.sources), MAX_SOURCES)
+    check_count("proposal.context.memory_reads", len(context.memory_reads), MAX_MEMORY_READS)
+    check_text("proposal.context.state_digest", context.state_digest, 128)
     for position, source in enumerate(context.sources):
-        _check_text(f"proposal.context.sources[{position}].kind", source.kind, 128)
-        _check_text(f"proposal.context.sources[{position}].reference", source.reference, 2_048)
+        check_text(f"proposal.context.sources[{position}].kind", source.kind, 128)
+        check_text(f"proposal.context.sources[{position}].reference", source.reference, 2_048)
     for position, read in enumerate(context.memory_reads):
         field = f"proposal.context.memory_reads[{position}]"
-        _check_text(f"{field}.key", read.key, 256)
-        _check_text(f"{field}.digest", read.digest, 128)
-        if not 0 <= read.version < 2**53:
-            raise invalid_field(f"{field}.version", "must be from 0 to 2^53 - 1")
-
-
-def _check_count(name: str, count: int, limit: int) -> None:
-    if count > limit:
-        raise invalid_field(name, f"must have at most {limit} entries, got {count}")
+        check_text(f"{field}.key", read.key, 256)
+        check_text(f"{field}.digest", read.digest, 128)
+        check_number(f"{field}.version", read.version)
 
 
 def _payload_digest(raw: RawProposal, arguments_digest: str) -> str:
@@ -128,5 +113,7 @@ def _payload_digest(raw: RawProposal, arguments_digest: str) -> str:
             [[source.kind, source.reference, source.trust] for source in context.sources],
             [[read.key, read.version, read.digest] for read in context.memory_reads],
             context.state_digest,
+            # Only where there is one, so that the digests of before the field was there stay what they were.
+            *([raw.operation] if raw.operation else []),
         ]
     )

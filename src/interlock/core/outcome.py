@@ -1,6 +1,6 @@
 """What happened when a gateway acted on an execution token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,12 +14,37 @@ class OutcomeKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+MAX_RESULT_KEPT_BYTES = 65_536
+"""So much of a canonical result reaches the decision service; the digest covers all of it."""
+
+MAX_MEMORY_WRITES = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What something used; None for what is not known. `cost` is in the units of the catalog's."""
+
+    cost: int | None = None
+    model_tokens: int | None = None
+    compute_milliseconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryWrite:
+    """A memory entry that was written, and the version that it has since."""
+
+    key: str
+    version: int
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One execution's end, as the gateway reports it and the decision log keeps it.
 
-    `result_digest` is the SHA-256 of the canonical result, base64url, empty where there is none.
-    `refusal` is the ErrorReason of a refused execution, else empty.
+    `result_digest` is the SHA-256 of the canonical result, base64url, empty where there is none. `result` is
+    its beginning, at most MAX_RESULT_KEPT_BYTES, and never part of a repr (case 63); `result_truncated` says
+    that it is not all. `refusal` is the ErrorReason of a refused execution, else empty.
     """
 
     execution_id: str
@@ -30,3 +55,7 @@ class Outcome:
     refusal: str
     start_time: datetime
     end_time: datetime
+    result: bytes = field(default=b"", repr=False)
+    result_truncated: bool = False
+    usage: Usage | None = None
+    memory_writes: tuple[MemoryWrite, ...] = ()

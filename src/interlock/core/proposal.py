@@ -56,6 +56,7 @@ class RawProposal:
     tool: str
     arguments_json: bytes
     context: Context
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,8 @@ class Proposal:
 
     `arguments_digest` is the SHA-256 (base64url) of the arguments' canonical form. `disclosed_arguments` are
     the arguments with sensitive values replaced by keyed digests, and are all that a policy or a record
-    sees. `tool` is None where the catalog has none of the name. `payload_digest` covers all that the caller
-    sent but the request_id.
+    sees. `tool` is None where the catalog has none of the name. `operation` names what the call is an attempt
+    at, empty where the caller did not say. `payload_digest` covers all that the caller sent but the request_id.
     """
 
     caller: Caller
@@ -80,6 +81,7 @@ class Proposal:
     arguments_digest: str
     violations: tuple[Violation, ...]
     payload_digest: str
+    operation: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:

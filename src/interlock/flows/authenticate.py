@@ -25,12 +25,13 @@ async def authenticate(authorization: str | None, credentials: Credentials) -> C
     return caller
 
 
-def require(caller: Caller, kind: CallerKind) -> None:
-    """Raises InterlockError: CALLER_NOT_PERMITTED, unless the caller is of this kind."""
-    if caller.kind is not kind:
+def require(caller: Caller, *kinds: CallerKind) -> None:
+    """Raises InterlockError: CALLER_NOT_PERMITTED, unless the caller is of one of these kinds."""
+    if caller.kind not in kinds:
+        wanted = " or ".join(f"`{kind}`" for kind in kinds)
         raise InterlockError(
             reason=ErrorReason.CALLER_NOT_PERMITTED,
-            message=f"this is for callers of kind `{kind}`, got `{caller.kind}`",
+            message=f"this is for callers of kind {wanted}, got `{caller.kind}`",
         )
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Never, Protocol, TypeVar
+from typing import Any, Never, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -25,7 +25,9 @@ logger = structlog.get_logger()
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Authenticate = Callable[[str | None], Awaitable[Caller]]
-Answer = Callable[[bytes, Context], Awaitable[bytes]]
+Run = Callable[[Any, "Call"], Awaitable[Message]]
+"""A servicer's method: its first parameter is a message, or an AsyncIterator of them where the client streams."""
+
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Message]])
 
 
@@ -45,11 +47,11 @@ class Call:
     limit_seconds: float
 
 
-def caller_of(call: Call, kind: CallerKind) -> Caller:
-    """The caller, who must be of this kind. Raises InterlockError: CALLER_NOT_PERMITTED."""
+def caller_of(call: Call, *kinds: CallerKind) -> Caller:
+    """The caller, who must be of one of these kinds. Raises InterlockError: CALLER_NOT_PERMITTED."""
     if call.caller is None:
         raise InterlockError(reason=ErrorReason.CREDENTIAL_MISSING, message="a bearer credential is needed")
-    require(call.caller, kind)
+    require(call.caller, *kinds)
     return call.caller
 
 
@@ -60,7 +62,10 @@ def checks_its_items(method: Method) -> Method:
 
 
 class Servicer(Protocol):
-    """What answers the methods of `service`: each in snake case, as `async (message, call) -> message`."""
+    """What answers the methods of `service`: each in snake case, as `async (message, call) -> message`.
+
+    Where the client streams, it gets an AsyncIterator of messages, each parsed when it is asked for.
+    """
 
     service: ServiceDescriptor
 
@@ -72,10 +77,9 @@ def service_handler(
 
     grpcio's own deserializers would answer UNKNOWN to bad UTF-8 and let unknown fields pass (case 33).
     """
+    endpoint = _Endpoint(meter=meter, deadlines=deadlines, authenticate=authenticate)
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            _answer(method, getattr(servicer, _snake_case(method.name)), meter, deadlines, authenticate)
-        )
+        method.name: endpoint.handler(method, getattr(servicer, _snake_case(method.name)))
         for method in servicer.service.methods
     }
     name = servicer.service.full_name
@@ -88,24 +92,40 @@ def refuse_unknown_fields(message: Message) -> None:
         raise _malformed("the message has fields that this version does not know")
 
 
-def _answer(
-    method: MethodDescriptor,
-    run: Callable[[Message, Call], Awaitable[Message]],
-    meter: Meter,
-    deadlines: Deadlines,
-    authenticate: Authenticate | None,
-) -> Answer:
-    message_type = GetMessageClass(method.input_type)
-    deep = not getattr(run, "checks_its_items", False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Endpoint:
+    """What is around every method."""
 
-    async def answer(data: bytes, context: Context) -> bytes:
+    meter: Meter
+    deadlines: Deadlines
+    authenticate: Authenticate | None
+
+    def handler(self, method: MethodDescriptor, run: Run) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        message_type = GetMessageClass(method.input_type)
+        deep = not getattr(run, "checks_its_items", False)
+
+        async def answer(data: bytes, context: Context) -> bytes:
+            return await self._answer(
+                method, context, lambda call: run(_parse(message_type, data, deep=deep), call)
+            )
+
+        async def answer_stream(stream: AsyncIterator[bytes], context: Context) -> bytes:
+            messages = (_parse(message_type, data, deep=deep) async for data in stream)
+            return await self._answer(method, context, lambda call: run(messages, call))
+
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler(answer_stream)
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    async def _answer(
+        self, method: MethodDescriptor, context: Context, respond: Callable[[Call], Awaitable[Message]]
+    ) -> bytes:
         started, code = time.monotonic(), "OK"
         try:
-            limit = _limit(context, deadlines)
+            limit = _limit(context, self.deadlines)
             async with asyncio.timeout(limit):
-                caller = await authenticate(_authorization(context)) if authenticate else None
-                message = _parse(message_type, data, deep=deep)
-                response = await run(message, Call(caller=caller, limit_seconds=limit))
+                caller = await self.authenticate(_authorization(context)) if self.authenticate else None
+                response = await respond(Call(caller=caller, limit_seconds=limit))
             return response.SerializeToString()
         except asyncio.CancelledError:
             code = "CANCELLED"
@@ -113,12 +133,10 @@ def _answer(
         except Exception as error:  # noqa: BLE001 - every error leaves in the one form
             told = _told(error, method.full_name)
             code = _code_name(told)
-            meter.failed(told.reason.value)
+            self.meter.failed(told.reason.value)
             await _abort(context, told)
         finally:
-            meter.answered(method.name, code, time.monotonic() - started)
-
-    return answer
+            self.meter.answered(method.name, code, time.monotonic() - started)
 
 
 def _limit(context: Context, deadlines: Deadlines) -> float:

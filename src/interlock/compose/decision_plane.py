@@ -1,11 +1,8 @@
 """Composition root of the decision service: the only place that knows which adapters it runs on."""
 
-import asyncio
 import contextlib
 import functools
 import platform
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +12,14 @@ import structlog
 
 from interlock.adapters import catalog_files
 from interlock.adapters.clock import RandomIdentifiers, SystemClock
-from interlock.adapters.credentials_sqlite import SqliteCredentials
 from interlock.adapters.keyed_digest import KeyedDigest
 from interlock.adapters.metrics import PrometheusMeter
-from interlock.adapters.policy_pin_sqlite import activate_policy
 from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_key
-from interlock.adapters.sqlite import SingleWriter, process_lock
-from interlock.adapters.store_sqlite import SqliteDecisionLog, open_store
-from interlock.compose.places import keys_folder, service_of, store_file
+from interlock.compose.places import keys_folder, service_of
 from interlock.compose.policy import RunningPolicy, run_policy
 from interlock.compose.process import Process, Serving, serve
 from interlock.compose.settings import ServiceSettings, Settings
+from interlock.compose.store import Store, open_store
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
 from interlock.core.normalize import normalize
@@ -41,15 +35,6 @@ from interlock.rpc.endpoint import Deadlines, service_handler
 logger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """The decision service's store, open for writing by this process alone."""
-
-    writer: SingleWriter
-    log: SqliteDecisionLog
-    credentials: SqliteCredentials
-
-
 async def serve_decisions(settings: Settings, opa: Path | None, announce: Serving) -> None:
     """Run the decision service until SIGTERM or SIGINT; what was taken by then is answered.
 
@@ -58,7 +43,7 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
     """
     service = service_of(settings)
     async with contextlib.AsyncExitStack() as stack:
-        store = await stack.enter_async_context(_open_store(service))
+        store = await stack.enter_async_context(open_store(service))
         policy = await stack.enter_async_context(run_policy(service, opa))
         await _activate(store, policy, settings)
         await serve(_process(settings.environment, service, store, policy), announce)
@@ -79,26 +64,8 @@ def _process(environment: str, service: ServiceSettings, store: Store, policy: R
     )
 
 
-@contextlib.asynccontextmanager
-async def _open_store(service: ServiceSettings) -> AsyncIterator[Store]:
-    """The store with the right to write it; another process that wants it is told so."""
-    service.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = store_file(service)
-    lock = process_lock(path)
-    try:
-        connection = await asyncio.to_thread(open_store, path)
-        writer = SingleWriter(connection, limit_seconds=service.log_limit_seconds, name="decision-log")
-        try:
-            yield Store(writer=writer, log=SqliteDecisionLog(writer), credentials=SqliteCredentials(writer))
-        finally:
-            await writer.close()
-    finally:
-        lock.release()
-
-
 async def _activate(store: Store, policy: RunningPolicy, settings: Settings) -> None:
-    await activate_policy(
-        store.writer,
+    await store.activate(
         revision=policy.revision,
         sequence=policy.sequence,
         labels=_labels(settings.environment),

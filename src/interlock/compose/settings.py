@@ -87,6 +87,8 @@ class ServiceSettings(_Closed):
     default_deadline_seconds: Seconds = 5.0
     longest_deadline_seconds: Seconds = 30.0
     log_limit_seconds: Seconds = 2.0
+    session_idle_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = 3_600
+    session_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 7
     drain_seconds: Seconds = 10.0
     batch: Annotated[int, Field(ge=1, le=1024)] = 64
     batches_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
@@ -96,6 +98,8 @@ class ServiceSettings(_Closed):
     def _capped(self) -> Self:
         if self.default_deadline_seconds > self.longest_deadline_seconds:
             raise ValueError("`default_deadline_seconds` must be at most `longest_deadline_seconds`")
+        if self.session_idle_seconds > self.session_retention_days * 86_400:
+            raise ValueError("`session_idle_seconds` must be at most `session_retention_days`")
         return self
 
 

@@ -72,7 +72,6 @@ class Attempts:
         first, retries, invalid, failed = (
             now + before for now, before in zip(self.counts, self.earlier, strict=True)
         )
-        base = first or 1
         return {
             "first_attempts": first,
             "retries": retries,
@@ -80,9 +79,9 @@ class Attempts:
             "failed": failed,
             "invalid_in_row": self.invalid_in_row,
             "failed_in_row": self.failed_in_row,
-            "invalid_ratio": round(invalid / base, 3),
-            "failed_ratio": round(failed / base, 3),
-            "retry_ratio": round(retries / base, 3),
+            "invalid_ratio": _ratio(invalid, first),
+            "failed_ratio": _ratio(failed, first),
+            "retry_ratio": _ratio(retries, first),
         }
 
     def _turn(self, seconds: int) -> None:
@@ -93,6 +92,12 @@ class Attempts:
         self.earlier = self.counts if half == self.half + 1 else [0, 0, 0, 0]
         self.counts = [0, 0, 0, 0]
         self.half = half
+
+
+def _ratio(count: int, first_attempts: int) -> float:
+    """For each first attempt; a whole number as such, which has one form in every JSON."""
+    ratio = round(count / (first_attempts or 1), 3)
+    return int(ratio) if ratio.is_integer() else ratio
 
 
 @dataclass(slots=True)

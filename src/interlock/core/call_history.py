@@ -7,7 +7,7 @@ import struct
 from array import array
 from collections.abc import Iterator
 
-from interlock.core.facts import CallsInput
+from interlock.core.facts import CallsInput, CycleInput
 
 CALLS_KEPT = 128
 """So many of the newest calls are compared; `steps` counts all of them."""
@@ -92,10 +92,10 @@ class CallHistory:
 
     def forget_before(self, seconds: int) -> None:
         """Drop the calls that are older; `steps` then counts those that are left."""
+        if int.from_bytes(self.times[:4], "little") >= seconds:
+            return
         times = array("I", self.times)
         keep = sum(1 for time in times if time >= seconds)
-        if keep == len(times):
-            return
         self.steps = keep
         self.calls, self.forms, self.requests, self.results, self.times = (
             column[len(column) - width * keep :]
@@ -145,7 +145,7 @@ def _count(column: bytes, tag: bytes) -> int:
     return sum(1 for _ in _places(column, tag))
 
 
-def _cycle(calls: bytes) -> dict[str, int]:
+def _cycle(calls: bytes) -> CycleInput:
     """The shortest cycle that the calls end with twice or more; a call repeated by itself is none."""
     for length in range(SHORTEST_CYCLE, LONGEST_CYCLE + 1):
         size = length * TAG_BYTES

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 KEY_BYTES = 16
 
@@ -32,6 +32,7 @@ class CellKind(IntEnum):
     CONCURRENCY = 11
     LEASE = 12
     BREAKER = 13
+    SECRET = 14
 
 
 def cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
@@ -46,15 +47,51 @@ def cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
     return bytes([kind]) + digest.digest()[: KEY_BYTES - 1]
 
 
+class Content(Protocol):
+    """What a cell holds, as an object of the one transaction that opened it."""
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """What `encode` wrote; the content of a cell that is not there, of empty bytes."""
+        ...
+
+    def encode(self) -> bytes:
+        """The content as bytes, never empty."""
+        ...
+
+
+ContentT = TypeVar("ContentT", bound=Content)
+
+
 class Cells:
     """The cells that one transaction may read and write, as they are while it holds them."""
 
-    __slots__ = ("_changed", "_found")
+    __slots__ = ("_changed", "_found", "_kept", "_opened")
 
     def __init__(self, found: Mapping[bytes, bytes]) -> None:
         """`found` has an entry for each key that the transaction holds; empty bytes for a cell not there."""
         self._found = found
         self._changed: dict[bytes, tuple[bytes, datetime]] = {}
+        self._opened: dict[bytes, Content] = {}
+        self._kept: dict[bytes, datetime] = {}
+
+    def open(self, key: bytes, content: type[ContentT]) -> ContentT:
+        """What the cell holds, decoded once: who opens it again gets the same object, with its changes.
+
+        A cell is either opened and kept, or got and put. Raises KeyError for a key that is not held.
+        """
+        opened = self._opened.get(key)
+        if opened is None:
+            opened = self._opened[key] = content.decode(self._found[key])
+        assert isinstance(opened, content)
+        return opened
+
+    def keep(self, key: bytes, content: "Content", *, expire_time: datetime) -> None:
+        """Let the cell hold this, as it is at the end of the transaction, until `expire_time` at least."""
+        if key not in self._found:
+            raise KeyError(key)
+        self._opened[key] = content
+        self._kept[key] = expire_time
 
     def get(self, key: bytes) -> bytes:
         """What the cell holds now; empty where there is none. Raises KeyError for a key that is not held."""
@@ -69,6 +106,8 @@ class Cells:
 
     def changed(self) -> Mapping[bytes, tuple[bytes, datetime]]:
         """What a store has to keep, by key: data and expire time."""
+        for key, expire_time in self._kept.items():
+            self._changed[key] = (self._opened[key].encode(), expire_time)
         return self._changed
 
 

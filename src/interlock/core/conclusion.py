@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from interlock.core import record as records
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.errors import InterlockError
-from interlock.core.policy_input import PolicyInput, ViolationInput
+from interlock.core.granting import Grant, final_answer, hold_ends, refused
+from interlock.core.holding import Holder
+from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
+from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
-from interlock.core.record import Draft, RecordType, rfc3339
+from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
+
+RETRY_AFTER = "retry_after_seconds"
+"""Key of a reason's metadata: the seconds after which its cause has passed."""
 
 ENTRY_POINT = "interlock/decision/result"
 BUNDLE = "interlock"
@@ -43,14 +50,20 @@ class Concluded:
     arguments_digest: str
     answer: PolicyAnswer
     policy_revision: str
+    state_digest: str
     token: Mapping[str, Any] | None
 
 
-def policy_input(proposal: Proposal, now: datetime) -> PolicyInput:
+def policy_input(proposal: Proposal, observed: Observed, now: datetime) -> PolicyInput:
     """The document that the policy sees of a proposal; total, and with sensitive arguments concealed."""
     caller, tool, context = proposal.caller, proposal.tool, proposal.context
     return {
-        "subject": {"tenant": caller.tenant, "agent": caller.name, "user": "", "roles": list(caller.roles)},
+        "subject": {
+            "tenant": caller.tenant,
+            "agent": caller.name,
+            "user": observed.user,
+            "roles": list(caller.roles),
+        },
         "tool": {
             "name": proposal.tool_name,
             "known": tool is not None,
@@ -59,13 +72,15 @@ def policy_input(proposal: Proposal, now: datetime) -> PolicyInput:
             "effects": [effect.value for effect in tool.entry.effects] if tool else [],
             "labels": dict(tool.entry.labels) if tool else {},
             "cost": tool.entry.cost if tool else 0,
+            "results": tool.entry.results.value if tool else "untrusted",
         },
         "arguments": dict(proposal.disclosed_arguments),
         "arguments_digest": proposal.arguments_digest,
-        "facts": {"violations": _violations(proposal)},
+        "facts": observed.facts,
         "context": {
             "session_id": proposal.session_id,
             "parent_decision_id": proposal.parent_decision_id,
+            "operation": proposal.operation,
             "goal": proposal.goal,
             "sources": [
                 {"kind": source.kind, "reference": source.reference, "trust": source.trust.value}
@@ -82,15 +97,12 @@ def policy_input(proposal: Proposal, now: datetime) -> PolicyInput:
     }
 
 
-def _violations(proposal: Proposal) -> list[ViolationInput]:
-    if proposal.tool is None:
-        return [
-            {"code": "unknown_tool", "path": "", "rule": "catalog", "message": "the catalog has no such tool"}
-        ]
-    return [
-        {"code": "schema", "path": violation.path, "rule": violation.rule, "message": violation.message}
-        for violation in proposal.violations
-    ]
+def parent(proposal: Proposal, record: Record | None) -> Parent:
+    """What is known of the decision that the proposal says it follows from; it must be its own tenant's."""
+    if record is None or record.tenant != proposal.caller.tenant:
+        return UNKNOWN_PARENT
+    loops = records.fields(record)["input"]["facts"].get("loops")
+    return Parent(known=True, depth=loops["depth"] if loops else 1)
 
 
 def once(proposal: Proposal) -> str:
@@ -100,6 +112,7 @@ def once(proposal: Proposal) -> str:
 
 def conclude(
     proposal: Proposal,
+    observed: Observed,
     document: PolicyInput,
     evaluated: Evaluated,
     *,
@@ -109,33 +122,67 @@ def conclude(
     terms: Terms,
     now: datetime,
 ) -> Draft:
-    """The record of a decision, with the terms of the token that it grants."""
-    answer = evaluated.answer.as_json()
-    allowed = evaluated.answer.allows
+    """The record of a decision, with the terms of the token that it grants, and what granting it changes."""
+    answer = evaluated.answer
     return Draft(
         type=RecordType.DECISION,
         tenant=proposal.caller.tenant,
         once=once(proposal),
         decision_id=decision_id,
+        session=session_name(proposal.caller.name, proposal.session_id),
         timestamp=now,
         fields={
             **_attempt(proposal, document, terms),
             "bundles": {BUNDLE: {"revision": evaluated.revision}},
-            "result": answer,
-            "token": _token_terms(proposal, token_id, kid, terms, now) if allowed else None,
+            "result": answer.as_json(),
+            "verdict": answer.verdict,
+            "lacking": [],
+            "state_digest": observed.state_digest,
+            "token": _token_terms(proposal, token_id, kid, terms, now) if answer.allows else None,
         },
+        change=_grant(proposal, observed, answer, decision_id, terms, now) if answer.allows else None,
+    )
+
+
+def _grant(
+    proposal: Proposal,
+    observed: Observed,
+    answer: PolicyAnswer,
+    decision_id: str,
+    terms: Terms,
+    now: datetime,
+) -> Grant:
+    caller, token_ends = proposal.caller, now + terms.token_life
+    return Grant(
+        reservations=answer.reservations,
+        holder=Holder(
+            tenant=caller.tenant,
+            agent=caller.name,
+            user=observed.user,
+            session_id=proposal.session_id,
+            tool=proposal.tool_name,
+            decision_id=decision_id,
+        ),
+        to_mark=observed.to_mark,
+        at=now,
+        token_ends=token_ends,
+        ends=hold_ends(token_ends, answer),
     )
 
 
 def fail(
     proposal: Proposal, document: PolicyInput, error: InterlockError, *, terms: Terms, now: datetime
 ) -> Draft:
-    """The record of an attempt that ended in an error; it leaves the request_id free to be used again."""
+    """The record of an attempt that ended in an error; it leaves the request_id free to be used again.
+
+    It stands in the timeline of its session all the same.
+    """
     return Draft(
         type=RecordType.FAILURE,
         tenant=proposal.caller.tenant,
         once="",
         decision_id="",
+        session=session_name(proposal.caller.name, proposal.session_id),
         timestamp=now,
         fields={
             **_attempt(proposal, document, terms),
@@ -144,8 +191,17 @@ def fail(
     )
 
 
+def conclude_draft(draft: Draft, answer: PolicyAnswer) -> Concluded:
+    """What the record of a draft holds, whose `result` is this answer, once its change has run."""
+    fields = {**draft.fields, "tenant": draft.tenant, "decision_id": draft.decision_id}
+    if isinstance(draft.change, Grant) and draft.change.lacking:
+        fields = refused(fields, draft.change.lacking)
+    return recall(fields, answer)
+
+
 def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Concluded:
     """What a decision's record holds; `answer` is that of its `result`, where that is at hand."""
+    stated = PolicyAnswer.model_validate(fields["result"]) if answer is None else answer
     return Concluded(
         tenant=fields["tenant"],
         agent=fields["agent"],
@@ -155,8 +211,9 @@ def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Con
         decision_id=fields["decision_id"],
         tool=fields["input"]["tool"]["name"],
         arguments_digest=fields["input"]["arguments_digest"],
-        answer=PolicyAnswer.model_validate(fields["result"]) if answer is None else answer,
+        answer=final_answer(stated, fields.get("lacking", ())),
         policy_revision=fields["bundles"][BUNDLE]["revision"],
+        state_digest=fields.get("state_digest", ""),
         token=fields["token"],
     )
 
@@ -204,7 +261,18 @@ def decision(concluded: Concluded, log_index: int, execution_token: str) -> Deci
         log_index=log_index,
         execution_token=execution_token,
         token_expire_time=datetime.fromtimestamp(concluded.token["exp"], UTC) if concluded.token else None,
+        retry_after=_retry_after(concluded.answer),
+        state_digest=concluded.state_digest,
     )
+
+
+def _retry_after(answer: PolicyAnswer) -> float | None:
+    """Seconds after which the same proposal may fare better; None where one of the reasons does not pass."""
+    told = [reason.metadata.get(RETRY_AFTER) for reason in answer.reasons]
+    seconds = [float(each) for each in told if isinstance(each, int | float) and not isinstance(each, bool)]
+    if answer.verdict != "deny" or not seconds or len(seconds) < len(told):
+        return None
+    return max(0.0, *seconds)
 
 
 def _attempt(proposal: Proposal, document: PolicyInput, terms: Terms) -> dict[str, Any]:

@@ -26,7 +26,10 @@ class SubjectInput(TypedDict):
 
 @with_config(_CLOSED)
 class ToolInput(TypedDict):
-    """The catalog's entry for the proposed tool. An unknown tool has `known` false and the rest empty."""
+    """The catalog's entry for the proposed tool. An unknown tool has `known` false and the rest empty.
+
+    `results` tells whether what the tool answers can be trusted not to be written by an attacker.
+    """
 
     name: str
     known: bool
@@ -35,6 +38,7 @@ class ToolInput(TypedDict):
     effects: list[str]
     labels: dict[str, str]
     cost: int
+    results: Literal["trusted", "untrusted"]
 
 
 @with_config(_CLOSED)
@@ -61,6 +65,7 @@ class ContextInput(TypedDict):
 
     session_id: str
     parent_decision_id: str
+    operation: str
     goal: str
     sources: list[SourceInput]
     memory_reads: list[MemoryReadInput]

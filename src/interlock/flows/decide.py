@@ -8,10 +8,20 @@ from interlock.core import conclusion, record, token
 from interlock.core.conclusion import Concluded, Terms
 from interlock.core.decision import Decision, Evaluated
 from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.observing import NO_PARENT, Observe, Observed, Parent
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record
-from interlock.ports import Clock, DecisionLog, Identifiers, PolicyEngine, TokenSigner
+from interlock.core.session import Measuring
+from interlock.ports import (
+    Clock,
+    DecisionLog,
+    Identifiers,
+    PolicyEngine,
+    RecordReader,
+    SessionState,
+    TokenSigner,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +29,14 @@ class Decider:
     """What deciding needs of the world, and the terms on which it grants."""
 
     log: DecisionLog
+    reader: RecordReader
+    state: SessionState
     engine: PolicyEngine
     signer: TokenSigner
     clock: Clock
     identifiers: Identifiers
     terms: Terms
+    measuring: Measuring
 
 
 async def decide(
@@ -63,21 +76,48 @@ def _recall(found: Record) -> _Recorded | InterlockError:
 async def _decide_fresh(
     proposals: Sequence[Proposal], decider: Decider, *, limit_seconds: float
 ) -> list[_Recorded | InterlockError]:
-    """Evaluate and record.
+    """Count, evaluate and record.
 
-    No record, no grant (invariant 2); a failed attempt is on record too (invariant 10).
+    No record, no grant (invariant 2); a failed attempt is on record too (invariant 10). What was counted of
+    an attempt that gets no record stays counted, and is not counted again when its request comes again.
     """
     now = decider.clock.now()
-    documents = [conclusion.policy_input(proposal, now) for proposal in proposals]
+    observed = await _observe(proposals, decider, now=now)
+    documents = [
+        conclusion.policy_input(proposal, facts, now)
+        for proposal, facts in zip(proposals, observed, strict=True)
+    ]
     answers = await decider.engine.evaluate(documents, limit_seconds=limit_seconds)
     answers = [_refuse_baseless(*pair) for pair in zip(proposals, answers, strict=True)]
     kid = decider.signer.kid
     drafts = [
         _draft(*attempt, decider, kid=kid, now=now)
-        for attempt in zip(proposals, documents, answers, strict=True)
+        for attempt in zip(proposals, observed, documents, answers, strict=True)
     ]
     records = await decider.log.append(drafts)
     return [_recorded(*done) for done in zip(answers, drafts, records, strict=True)]
+
+
+async def _observe(proposals: Sequence[Proposal], decider: Decider, *, now: datetime) -> list[Observed]:
+    """Count the proposals and measure; durable with their records, by the one fsync of these."""
+    parents = await _parents(proposals, decider.reader)
+    observations = [
+        Observe(proposal, parents.get(proposal.key, NO_PARENT), at=now, measuring=decider.measuring)
+        for proposal in proposals
+    ]
+    return await decider.state.apply(observations, durable=False)
+
+
+async def _parents(proposals: Sequence[Proposal], reader: RecordReader) -> dict[tuple[str, str, str], Parent]:
+    """Of each proposal that names a parent, what is known of that: nothing of another tenant's (case 54)."""
+    named = [proposal for proposal in proposals if proposal.parent_decision_id]
+    if not named:
+        return {}
+    found = await reader.decision_records([proposal.parent_decision_id for proposal in named])
+    return {
+        proposal.key: conclusion.parent(proposal, parent)
+        for proposal, parent in zip(named, found, strict=True)
+    }
 
 
 def _recorded(answer: Evaluated | InterlockError, draft: Draft, stored: Record) -> _Recorded | InterlockError:
@@ -86,8 +126,7 @@ def _recorded(answer: Evaluated | InterlockError, draft: Draft, stored: Record) 
         return answer
     if stored.decision_id != draft.decision_id:
         return _recall(stored)
-    fields = {**draft.fields, "tenant": draft.tenant, "decision_id": draft.decision_id}
-    return _Recorded(stored.log_index, conclusion.recall(fields, answer.answer))
+    return _Recorded(stored.log_index, conclusion.conclude_draft(draft, answer.answer))
 
 
 def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> Evaluated | InterlockError:
@@ -102,6 +141,7 @@ def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> 
 
 def _draft(
     proposal: Proposal,
+    observed: Observed,
     document: PolicyInput,
     answer: Evaluated | InterlockError,
     decider: Decider,
@@ -113,6 +153,7 @@ def _draft(
         return conclusion.fail(proposal, document, answer, terms=decider.terms, now=now)
     return conclusion.conclude(
         proposal,
+        observed,
         document,
         answer,
         decision_id=decider.identifiers.new(),

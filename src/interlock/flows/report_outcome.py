@@ -1,30 +1,45 @@
-"""A gateway tells what it did, and the decision log keeps it."""
+"""A gateway tells what it did: the decision log keeps it, and what the decision had taken is settled."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from interlock.core import record
+from interlock.core import record, settling
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
-from interlock.core.outcome import Outcome
-from interlock.core.record import Draft, Record, RecordType, rfc3339
+from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
+from interlock.core.session import Measuring
 from interlock.ports import Clock, DecisionLog, RecordReader
 
+_MOST_OUTCOMES = 64
+"""A decision's outcomes that are looked through: refusals of its token, and how its one run ended."""
 
-async def report_outcome(
-    outcome: Outcome, caller: Caller, *, reader: RecordReader, log: DecisionLog, clock: Clock
-) -> Record:
-    """Record an outcome once; reported again, the record that is there is given back.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """What reporting needs of the world."""
+
+    reader: RecordReader
+    log: DecisionLog
+    clock: Clock
+    measuring: Measuring
+
+
+async def report_outcome(outcome: Outcome, caller: Caller, reporting: Reporting) -> Record:
+    """Record an outcome once; reported again, the record that is there is given back, and nothing changes.
 
     Raises InterlockError: DECISION_NOT_FOUND where this gateway has no such token to redeem, whatever the
     cause, so that no gateway learns of another's.
     """
-    [decided] = await reader.decision_records([outcome.decision_id])
-    if decided is None or not _is_for(record.fields(decided), caller, outcome.token_id):
+    [found] = await reporting.reader.decision_records([outcome.decision_id])
+    fields = {} if found is None else record.fields(found)
+    if not fields or not _is_for(fields, caller, outcome.token_id):
         raise InterlockError(
             reason=ErrorReason.DECISION_NOT_FOUND,
             message="there is no such decision with such a token for this gateway",
         )
-    [recorded] = await log.append([_draft(outcome, caller, clock)])
+    draft = await _draft(outcome, caller, fields, reporting)
+    [recorded] = await reporting.log.append([draft])
     return recorded
 
 
@@ -38,13 +53,15 @@ def _is_for(decision: dict[str, Any], caller: Caller, token_id: str) -> bool:
     )
 
 
-def _draft(outcome: Outcome, caller: Caller, clock: Clock) -> Draft:
+async def _draft(outcome: Outcome, caller: Caller, fields: dict[str, Any], reporting: Reporting) -> Draft:
+    decision, now = settling.decided(fields), reporting.clock.now()
     return Draft(
         type=RecordType.OUTCOME,
         tenant=caller.tenant,
         once=f"outcome/{caller.tenant}/{caller.name}/{outcome.execution_id}/{outcome.kind}",
         decision_id=outcome.decision_id,
-        timestamp=clock.now(),
+        session=session_name(decision.agent, decision.session_id),
+        timestamp=now,
         fields={
             "requested_by": f"{caller.kind}/{caller.name}",
             "credential_id": caller.credential_id,
@@ -53,7 +70,29 @@ def _draft(outcome: Outcome, caller: Caller, clock: Clock) -> Draft:
             "outcome": outcome.kind.value,
             "refusal": outcome.refusal,
             "result_digest": outcome.result_digest,
+            "result_truncated": outcome.result_truncated,
+            "usage": None if outcome.usage is None else asdict(outcome.usage),
+            "memory_writes": [asdict(write) for write in outcome.memory_writes],
             "start_time": rfc3339(outcome.start_time),
             "end_time": rfc3339(outcome.end_time),
         },
+        change=settling.Settle(
+            decision,
+            outcome,
+            first=not await _ran_before(outcome, caller, reporting.reader),
+            at=now,
+            measuring=reporting.measuring,
+        ),
     )
+
+
+async def _ran_before(outcome: Outcome, caller: Caller, reader: RecordReader) -> bool:
+    """Whether an outcome on record already says that the call ran: a decision is settled as run only once."""
+    earlier = await reader.list_records(
+        tenants=[caller.tenant],
+        type=RecordType.OUTCOME,
+        decision_id=outcome.decision_id,
+        start=0,
+        limit=_MOST_OUTCOMES,
+    )
+    return any(record.fields(each)["outcome"] != OutcomeKind.REFUSED for each in earlier)

@@ -1,0 +1,86 @@
+"""What an allowed decision changes besides the log: it takes its reservations, and makes known what was new.
+
+All of the reservations are taken or none; what is lacking turns the allow into a deny, in the same transaction
+that puts it on record.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from interlock.core import novelty
+from interlock.core.cells import Cells
+from interlock.core.decision import PolicyAnswer
+from interlock.core.holding import Holder, reservation_keys, take
+from interlock.core.record import Draft
+from interlock.core.reservation import Reservation, Shortfall
+
+LEEWAY = timedelta(seconds=60)
+"""The most that a gateway's clock may differ: until then it may still redeem a token that has expired here."""
+
+DELIVERY = timedelta(seconds=30)
+"""How long an outcome may be under way before what it would settle is given back."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Grant:
+    """A DraftChange for a decision that the policy allows. `lacking` is what its last run found lacking."""
+
+    reservations: Sequence[Reservation]
+    holder: Holder
+    to_mark: tuple[bytes, ...]
+    at: datetime
+    token_ends: datetime
+    ends: datetime
+    lacking: tuple[Shortfall, ...] = field(default=(), init=False)
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cells of what is taken, and of what becomes known."""
+        return (*reservation_keys(self.reservations, self.holder), *self.to_mark)
+
+    def run(self, draft: Draft, cells: Cells) -> Draft:
+        """The draft, or the one that says what was lacking and grants nothing."""
+        self.lacking = take(
+            self.reservations,
+            self.holder,
+            cells,
+            at=self.at,
+            ends=self.ends,
+            token_ends=self.token_ends,
+        )
+        if self.lacking:
+            return replace(draft, fields=refused(draft.fields, self.lacking))
+        novelty.mark(self.to_mark, cells, self.at)
+        return draft
+
+
+def refused(fields: Any, lacking: Iterable[Shortfall]) -> dict[str, Any]:
+    """The fields of a decision whose reservations could not be taken: what the policy said stays in `result`."""
+    reasons = [shortfall.reason().model_dump(mode="json") for shortfall in lacking]
+    return {**fields, "verdict": "deny", "lacking": reasons, "token": None}
+
+
+def final_answer(answer: PolicyAnswer, lacking: Iterable[Any]) -> PolicyAnswer:
+    """What the caller hears: the policy's answer, or a deny that says what was lacking."""
+    reasons = list(lacking)
+    if not reasons:
+        return answer
+    return PolicyAnswer.model_validate(
+        {"verdict": "deny", "reasons": reasons, "obligations": (), "reservations": ()}
+    )
+
+
+def hold_ends(token_ends: datetime, answer: PolicyAnswer) -> datetime:
+    """Until when an outcome is waited for: the token's life, the longest run that is allowed, and some more."""
+    seconds = [
+        obligation.parameters.get("seconds", 0)
+        for obligation in answer.obligations
+        if obligation.type == "timeout"
+    ]
+    longest = max((float(each) for each in seconds if isinstance(each, int | float)), default=0.0)
+    return token_ends + LEEWAY + timedelta(seconds=min(longest, _LONGEST_SECONDS)) + DELIVERY
+
+
+_LONGEST_SECONDS = 3_600.0

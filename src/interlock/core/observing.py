@@ -1,0 +1,230 @@
+"""Counting a proposal, and telling what it makes of the session, the agent, the tool and the tenant.
+
+A proposal is counted once, however often its request is sent: what comes again is told of the same step, and
+changes nothing. What a proposal would change only by being allowed (novelty, reservations) is not changed here.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from interlock.core import agent as agents
+from interlock.core import argument_forms, memory, novelty, provenance
+from interlock.core.agent import Agent
+from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
+from interlock.core.breaker import breaker_facts, breaker_key
+from interlock.core.call_history import TAG_BYTES
+from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.facts import FactsInput, LoopsInput, MeasuredContextInput, RetriesInput, ViolationInput
+from interlock.core.proposal import Proposal, SourceTrust
+from interlock.core.provenance import Sightings, Source
+from interlock.core.session import Measuring, Session, SessionKey, digest_of_text
+
+_WINDOW = timedelta(seconds=WINDOW_SECONDS)
+_OPERATION = timedelta(seconds=OPERATION_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """What is known of the decision that a proposal says it follows from; `depth` is that decision's."""
+
+    known: bool
+    depth: int
+
+
+NO_PARENT = Parent(known=True, depth=0)
+UNKNOWN_PARENT = Parent(known=False, depth=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was measured of one proposal. `to_mark` are the cells that say what is new in it, once allowed."""
+
+    facts: FactsInput
+    user: str
+    state_digest: str
+    to_mark: tuple[bytes, ...]
+
+
+class Observe:
+    """The Change that counts a proposal, and tells what was Observed."""
+
+    def __init__(self, proposal: Proposal, parent: Parent, *, at: datetime, measuring: Measuring) -> None:
+        tenant, agent, tool = proposal.caller.tenant, proposal.caller.name, proposal.tool_name
+        self._proposal = proposal
+        self._parent = parent
+        self._at = at
+        self._measuring = measuring
+        self._request = request_tag(proposal.request_id, proposal.payload_digest)
+        session = SessionKey(tenant=tenant, agent=agent, session_id=proposal.session_id)
+        self._session = session.cell(CellKind.SESSION)
+        self._terms = session.cell(CellKind.TERMS)
+        self._agent = cell_key(CellKind.AGENT, tenant, agent)
+        self._tool = cell_key(CellKind.TOOL, tenant, tool)
+        self._operation = operation_key(tenant, tool, proposal.arguments_digest, proposal.operation)
+        self._breaker = breaker_key(tenant, tool)
+        self._novelty = novelty.novelty_of(proposal)
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cells of all that is counted or looked at."""
+        tenant, reads = self._proposal.caller.tenant, self._proposal.context.memory_reads
+        return (
+            self._session,
+            self._terms,
+            self._agent,
+            self._tool,
+            self._operation,
+            self._breaker,
+            *self._novelty.keys,
+            *(memory.memory_key(tenant, read.key) for read in reads),
+        )
+
+    def run(self, cells: Cells) -> Observed:
+        """Count it, unless it was counted before, and tell."""
+        session = cells.open(self._session, Session)
+        idle_seconds = session.idle_seconds(self._at)
+        place = session.history.place_of(self._request)
+        if place < 0:
+            self._count(session, cells)
+        return Observed(
+            facts=self._facts(session, cells, place, idle_seconds),
+            user=session.user,
+            state_digest=session.state_digest,
+            to_mark=self._novelty.to_mark(cells, self._at),
+        )
+
+    def _count(self, session: Session, cells: Cells) -> None:
+        """One more step of the session and of the agent, and one more attempt of the tool and the operation."""
+        at = session.touch(self._at, self._measuring)
+        seconds = int(at.timestamp())
+        call, form = self._tags()
+        self._count_step(session, cells, at, call=call, form=form)
+
+        operation = cells.open(self._operation, Operation)
+        operation.proposed(seconds)
+        agent = cells.open(self._agent, Agent)
+        agent.history.forget_before(seconds - agents.CALLS_SECONDS)
+        agent.history.add(call=call, form=form, request=self._request, seconds=seconds)
+        tool = cells.open(self._tool, Attempts)
+        invalid = self._proposal.tool is None or bool(self._proposal.violations)
+        for attempts in (session.attempts, agent.attempts, tool):
+            attempts.proposed(seconds, retry=operation.attempts > 1, invalid=invalid)
+
+        cells.keep(self._session, session, expire_time=at + self._measuring.retention)
+        cells.keep(self._agent, agent, expire_time=at + agents.KEPT)
+        cells.keep(self._tool, tool, expire_time=at + _WINDOW)
+        cells.keep(self._operation, operation, expire_time=at + _OPERATION)
+
+    def _count_step(self, session: Session, cells: Cells, at: datetime, *, call: bytes, form: bytes) -> None:
+        """The session's own: its goal, its history, its chain of digests, and what taints it."""
+        proposal = self._proposal
+        if session.steps == 0 and session.goal_set_by == "none" and proposal.goal:
+            session.set_goal(proposal.goal, "proposal")
+            self._see_goal(cells, at)
+        session.history.add(call=call, form=form, request=self._request, seconds=int(at.timestamp()))
+        session.chain(call)
+        for source in proposal.context.sources:
+            if source.trust is SourceTrust.UNTRUSTED:
+                session.taint(source.kind, source.reference, session.steps)
+
+    def _see_goal(self, cells: Cells, at: datetime) -> None:
+        seen = provenance.saw(
+            cells.open(self._terms, Sightings),
+            Source.GOAL,
+            self._proposal.goal,
+            step=0,
+            key=self._measuring.terms_key,
+        )
+        cells.keep(self._terms, seen, expire_time=at + self._measuring.retention)
+
+    def _tags(self) -> tuple[bytes, bytes]:
+        """What tells whether two calls are the same, and whether they are alike."""
+        proposal = self._proposal
+        name = proposal.tool_name.encode()
+        roles = proposal.tool.entry.roles if proposal.tool else {}
+        form = argument_forms.similar_form(proposal.disclosed_arguments, roles)
+        return tag(name, proposal.arguments_digest.encode()), tag(name, form)
+
+    def _facts(self, session: Session, cells: Cells, place: int, idle_seconds: int) -> FactsInput:
+        proposal = self._proposal
+        listed, unlisted = provenance.provenance_of(
+            proposal.disclosed_arguments,
+            proposal.tool.entry.roles if proposal.tool else {},
+            cells.open(self._terms, Sightings),
+            self._measuring.terms_key,
+        )
+        return {
+            "violations": _violations(proposal),
+            "loops": self._loops(session, cells, place),
+            "retries": self._retries(session, cells),
+            "breaker": breaker_facts(cells.get(self._breaker), at=self._at),
+            "spend": session.spend.told(),
+            "context": self._context(session, cells, place, idle_seconds),
+            "provenance": listed,
+            "provenance_unlisted": unlisted,
+            "novelty": self._novelty.told(cells),
+        }
+
+    def _loops(self, session: Session, cells: Cells, place: int) -> LoopsInput:
+        history = cells.open(self._agent, Agent).history
+        return {
+            "session": session.history.repeats(place),
+            "agent": history.repeats(history.place_of(self._request)),
+            "depth": self._parent.depth + 1,
+            "parent_known": self._parent.known,
+        }
+
+    def _retries(self, session: Session, cells: Cells) -> RetriesInput:
+        seconds = session.last_time // 1_000_000
+        operation = cells.open(self._operation, Operation)
+        return {
+            "operation": operation.told(seconds, key_given=bool(self._proposal.operation)),
+            "session": session.attempts.told(seconds),
+            "agent": cells.open(self._agent, Agent).attempts.told(seconds),
+            "tool": cells.open(self._tool, Attempts).told(seconds),
+        }
+
+    def _context(self, session: Session, cells: Cells, place: int, idle_seconds: int) -> MeasuredContextInput:
+        proposal, sent = self._proposal, self._proposal.context.state_digest
+        newest = place < 0 or place == len(session.history) - 1
+        return {
+            "digest_sent": bool(sent),
+            # Of a step before the newest nobody knows any more which digest it had to send: it does not match.
+            "digest_matches": not sent or (newest and sent == session.previous_digest),
+            "stale_reads": memory.stale_reads(proposal.caller.tenant, proposal.context.memory_reads, cells),
+            "untrusted_since_step": session.tainted_since,
+            "untrusted_sources": session.taint_told(),
+            "goal_set_by": session.goal_set_by,
+            "goal_changed": bool(proposal.goal) and digest_of_text(proposal.goal) != session.goal_digest,
+            "session_ended": session.ended,
+            "idle_seconds": idle_seconds,
+        }
+
+
+def request_tag(request_id: str, payload_digest: str) -> bytes:
+    """Names a request among those that were counted: the same only where the proposal is the same too."""
+    return tag(request_id.encode(), payload_digest.encode())
+
+
+def operation_key(tenant: str, tool: str, arguments_digest: str, operation: str) -> bytes:
+    """The operation that the caller names; absent a name, this tool with these arguments."""
+    names = ("named", operation) if operation else ("call", tool, arguments_digest)
+    return cell_key(CellKind.OPERATION, tenant, *names)
+
+
+def tag(*parts: bytes) -> bytes:
+    """8 bytes of SHA-256 over the parts, none of which but the last may hold a newline."""
+    return hashlib.sha256(b"\n".join(parts)).digest()[:TAG_BYTES]
+
+
+def _violations(proposal: Proposal) -> list[ViolationInput]:
+    if proposal.tool is None:
+        return [
+            {"code": "unknown_tool", "path": "", "rule": "catalog", "message": "the catalog has no such tool"}
+        ]
+    return [
+        {"code": "schema", "path": violation.path, "rule": violation.rule, "message": violation.message}
+        for violation in proposal.violations
+    ]

@@ -1,0 +1,205 @@
+"""What an outcome changes besides the log: it settles what the decision took, and tells what came of the call.
+
+The decision's record says all that is needed: whose session it was, which step, and what it had reserved.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from interlock.core import agent as agents
+from interlock.core import memory, observing, provenance
+from interlock.core.agent import Agent
+from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
+from interlock.core.call_history import RESULT_BYTES, CallHistory
+from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.holding import Holder, reservation_keys, settle
+from interlock.core.memory import MemoryEntry
+from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.provenance import Sightings, Source
+from interlock.core.record import Draft
+from interlock.core.reservation import Reservation
+from interlock.core.session import Measuring, Session, SessionKey
+
+TOOL_RESULT = "tool_result"
+"""Kind of the source that taints a session where it was the result of a tool."""
+
+_RESERVATIONS: TypeAdapter[tuple[Reservation, ...]] = TypeAdapter(tuple[Reservation, ...])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What the record of an allowed decision says of the call whose outcome it is."""
+
+    tenant: str
+    agent: str
+    user: str
+    session_id: str
+    decision_id: str
+    request: bytes
+    tool: str
+    trusted: bool
+    step: int
+    arguments_digest: str
+    operation: str
+    reservations: tuple[Reservation, ...]
+
+    @property
+    def session(self) -> SessionKey:
+        """The call's session."""
+        return SessionKey(tenant=self.tenant, agent=self.agent, session_id=self.session_id)
+
+    @property
+    def holder(self) -> Holder:
+        """Who holds the reservations."""
+        return Holder(
+            tenant=self.tenant,
+            agent=self.agent,
+            user=self.user,
+            session_id=self.session_id,
+            tool=self.tool,
+            decision_id=self.decision_id,
+        )
+
+
+def decided(fields: Mapping[str, Any]) -> Decided:
+    """From the fields of a decision's record, also one of a version that measured nothing."""
+    document = fields["input"]
+    context, tool = document["context"], document["tool"]
+    loops = document["facts"].get("loops")
+    return Decided(
+        tenant=fields["tenant"],
+        agent=fields["agent"],
+        user=document["subject"]["user"],
+        session_id=context["session_id"],
+        decision_id=fields["decision_id"],
+        request=observing.request_tag(fields["request_id"], fields["payload_digest"]),
+        tool=tool["name"],
+        trusted=tool.get("results") == "trusted",
+        step=loops["session"]["steps"] if loops else 0,
+        arguments_digest=document["arguments_digest"],
+        operation=context.get("operation", ""),
+        reservations=_RESERVATIONS.validate_python(tuple(fields["result"]["reservations"])),
+    )
+
+
+class Settle:
+    """A DraftChange for an outcome. `first` is false where an earlier outcome already told that the call ran."""
+
+    def __init__(
+        self, decision: Decided, outcome: Outcome, *, first: bool, at: datetime, measuring: Measuring
+    ) -> None:
+        tenant = decision.tenant
+        self._decision = decision
+        self._outcome = outcome
+        self._first = first
+        self._at = at
+        self._measuring = measuring
+        self._session = decision.session.cell(CellKind.SESSION)
+        self._terms = decision.session.cell(CellKind.TERMS)
+        self._agent = cell_key(CellKind.AGENT, tenant, decision.agent)
+        self._tool = cell_key(CellKind.TOOL, tenant, decision.tool)
+        self._operation = observing.operation_key(
+            tenant, decision.tool, decision.arguments_digest, decision.operation
+        )
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cells of all that an outcome tells something about."""
+        decision = self._decision
+        return (
+            self._session,
+            self._terms,
+            self._agent,
+            self._tool,
+            self._operation,
+            *(memory.memory_key(decision.tenant, write.key) for write in self._outcome.memory_writes),
+            *reservation_keys(decision.reservations, decision.holder),
+        )
+
+    def run(self, draft: Draft, cells: Cells) -> Draft:
+        """Settle, and note what came of the call where it ran; the draft stays as it is."""
+        if not self._first:
+            return draft
+        outcome = self._outcome
+        elapsed = max(timedelta(0), outcome.end_time - outcome.start_time)
+        settle(
+            self._decision.reservations,
+            self._decision.holder,
+            cells,
+            at=self._at,
+            kind=outcome.kind,
+            refusal=outcome.refusal,
+            usage=outcome.usage,
+            elapsed=elapsed,
+        )
+        if outcome.kind is not OutcomeKind.REFUSED:
+            self._note(cells, elapsed)
+        return draft
+
+    def _note(self, cells: Cells, elapsed: timedelta) -> None:
+        """The call ran, or may have."""
+        self._note_attempt(cells)
+        for write in self._outcome.memory_writes:
+            key = memory.memory_key(self._decision.tenant, write.key)
+            entry = cells.open(key, MemoryEntry)
+            entry.write(write.version, write.digest)
+            cells.keep(key, entry, expire_time=self._at + memory.KEPT)
+        session = cells.open(self._session, Session)
+        if session.began:
+            self._note_in_session(session, cells, elapsed)
+
+    def _note_attempt(self, cells: Cells) -> None:
+        failed = self._outcome.kind is not OutcomeKind.SUCCEEDED
+        seconds = int(self._at.timestamp())
+        agent = cells.open(self._agent, Agent)
+        self._note_result(agent.history)
+        tool = cells.open(self._tool, Attempts)
+        operation = cells.open(self._operation, Operation)
+        agent.attempts.ended(seconds, failed=failed)
+        tool.ended(seconds, failed=failed)
+        operation.ended(seconds, failed=failed)
+        cells.keep(self._agent, agent, expire_time=self._at + agents.KEPT)
+        cells.keep(self._tool, tool, expire_time=self._at + timedelta(seconds=WINDOW_SECONDS))
+        cells.keep(self._operation, operation, expire_time=self._at + timedelta(seconds=OPERATION_SECONDS))
+
+    def _note_in_session(self, session: Session, cells: Cells, elapsed: timedelta) -> None:
+        outcome, decision = self._outcome, self._decision
+        at = session.touch(self._at, self._measuring)
+        session.attempts.ended(int(at.timestamp()), failed=outcome.kind is not OutcomeKind.SUCCEEDED)
+        self._note_result(session.history)
+        usage = outcome.usage
+        session.spend.add(
+            calls=1,
+            cost=(usage.cost if usage else None) or 0,
+            model_tokens=(usage.model_tokens if usage else None) or 0,
+            compute_milliseconds=(usage.compute_milliseconds if usage else None)
+            or elapsed // timedelta(milliseconds=1),
+        )
+        if outcome.result_digest and not decision.trusted:
+            session.taint(TOOL_RESULT, decision.tool, decision.step)
+        cells.keep(self._session, session, expire_time=at + self._measuring.retention)
+        if outcome.result_digest:
+            self._see_result(cells, at)
+
+    def _see_result(self, cells: Cells, at: datetime) -> None:
+        """What the result says, as far as it came; where it did not come whole, what is missing is unknown."""
+        outcome = self._outcome
+        seen = provenance.saw(
+            cells.open(self._terms, Sightings),
+            Source.TRUSTED if self._decision.trusted else Source.UNTRUSTED,
+            outcome.result,
+            step=self._decision.step,
+            key=self._measuring.terms_key,
+            complete=bool(outcome.result) and not outcome.result_truncated,
+        )
+        cells.keep(self._terms, seen, expire_time=at + self._measuring.retention)
+
+    def _note_result(self, history: CallHistory) -> None:
+        """What tells whether two results are the same; of a call that may not have run nothing is known."""
+        if self._outcome.kind is not OutcomeKind.UNKNOWN:
+            result = observing.tag(self._outcome.kind.encode(), self._outcome.result_digest.encode())
+            history.set_result(self._decision.request, result[:RESULT_BYTES])

@@ -1,7 +1,8 @@
 """AuditService over the flows."""
 
 from interlock.core.identity import CallerKind
-from interlock.flows.read_records import Query, Seal, get_record, list_records
+from interlock.flows.page_tokens import Seal
+from interlock.flows.read_records import Query, get_record, list_records
 from interlock.ports import RecordReader
 from interlock.rpc import wire
 from interlock.rpc.endpoint import Call, caller_of

@@ -1,7 +1,7 @@
 """DecisionService over the flows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from interlock.core.decision import Decision
 from interlock.core.errors import InterlockError, invalid_field
@@ -10,8 +10,9 @@ from interlock.core.outcome import Outcome
 from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.record import Record
 from interlock.flows.coalesce import Coalescer
+from interlock.flows.sessions import Opening, Query, Sessions, get_session, record_steps, start_session
 from interlock.ports import Meter
-from interlock.rpc import wire
+from interlock.rpc import session_wire, wire
 from interlock.rpc.endpoint import Call, caller_of, checks_its_items, refuse_unknown_fields
 from interlock.rpc.status import to_status
 from interlock.v1 import decision_pb2
@@ -21,7 +22,7 @@ LARGEST_BATCH = 256
 
 
 class DecisionServicer:
-    """Decide, DecideBatch and ReportOutcome."""
+    """Decide, DecideBatch, ReportOutcome, and what there is to do with sessions."""
 
     service = pb.DESCRIPTOR.services_by_name["DecisionService"]
 
@@ -31,12 +32,14 @@ class DecisionServicer:
         normalize: Callable[[RawProposal], Proposal],
         coalescer: Coalescer[Proposal, Decision],
         report: Callable[[Outcome, Caller], Awaitable[Record]],
+        sessions: Sessions,
         meter: Meter,
     ) -> None:
         """`normalize` knows the catalog, `coalescer` decides, `report` records an outcome."""
         self._normalize = normalize
         self._coalescer = coalescer
         self._report = report
+        self._sessions = sessions
         self._meter = meter
 
     async def decide(self, request: pb.DecideRequest, call: Call) -> pb.DecideResponse:
@@ -67,6 +70,38 @@ class DecisionServicer:
         caller = caller_of(call, CallerKind.GATEWAY)
         recorded = await self._report(wire.reported_outcome(request), caller)
         return pb.ReportOutcomeResponse(log_index=recorded.log_index)
+
+    async def start_session(self, request: pb.StartSessionRequest, call: Call) -> pb.StartSessionResponse:
+        """A session, before its first proposal."""
+        caller = caller_of(call, CallerKind.USER, CallerKind.AGENT)
+        opening = Opening(session_id=request.session_id, agent=request.agent, goal=request.goal)
+        started = await start_session(opening, caller, self._sessions)
+        return pb.StartSessionResponse(session=session_wire.session(started))
+
+    async def get_session(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:
+        """A session, and a page of its timeline."""
+        caller = caller_of(call, CallerKind.AGENT, CallerKind.USER, CallerKind.AUDITOR)
+        query = Query(
+            session_id=request.session_id,
+            agent=request.agent,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        shown = await get_session(query, caller, self._sessions)
+        return pb.GetSessionResponse(
+            session=session_wire.session(shown.session),
+            timeline=map(session_wire.timeline_entry, shown.timeline),
+            next_page_token=shown.next_page_token,
+        )
+
+    async def record_steps(
+        self, requests: AsyncIterator[pb.RecordStepsRequest], call: Call
+    ) -> pb.RecordStepsResponse:
+        """What an agent did besides proposing."""
+        caller = caller_of(call, CallerKind.AGENT)
+        batches = (session_wire.step_batch(request) async for request in requests)
+        told = await record_steps(batches, caller, self._sessions)
+        return pb.RecordStepsResponse(recorded=told.recorded, last_number=told.last_number)
 
     def _read(self, caller: Caller, request: pb.DecideRequest) -> Proposal | InterlockError:
         try:

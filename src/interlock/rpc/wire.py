@@ -1,16 +1,27 @@
 """Between protobuf messages and core types; nothing here decides anything."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import orjson
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interlock.core.decision import Decision, Obligation, Reason, Verdict
 from interlock.core.errors import invalid_field
+from interlock.core.field_checks import check_count, check_number
 from interlock.core.identity import Caller
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import (
+    MAX_MEMORY_WRITES,
+    MAX_RESULT_KEPT_BYTES,
+    MemoryWrite,
+    Outcome,
+    OutcomeKind,
+    Usage,
+)
 from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
 from interlock.core.record import Record, RecordType
+from interlock.core.steps import check_memory_entry
 from interlock.v1 import decision_pb2, decision_service_pb2, outcome_pb2, proposal_pb2, record_pb2
 
 _VERDICTS = {
@@ -39,6 +50,7 @@ _RECORD_TYPES = {
 _TYPES_OF_RECORD = {number: kind for kind, number in _RECORD_TYPES.items()}
 
 _NO_CONTEXT = Context()
+_LONGEST_SECONDS = 315_576_000_000  # of google.protobuf.Duration
 
 
 def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawProposal:
@@ -55,6 +67,7 @@ def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) ->
         tool=proposal.tool_call.tool,
         arguments_json=proposal.tool_call.arguments_json,
         context=_context(proposal.context) if proposal.HasField("context") else _NO_CONTEXT,
+        operation=proposal.operation,
     )
 
 
@@ -91,9 +104,12 @@ def decision(decided: Decision) -> decision_pb2.Decision:
         policy_revision=decided.policy_revision,
         arguments_digest=decided.arguments_digest,
         log_index=decided.log_index,
+        state_digest=decided.state_digest,
     )
     if decided.token_expire_time is not None:
         message.token_expire_time.CopyFrom(timestamp(decided.token_expire_time))
+    if decided.retry_after is not None:
+        message.retry_after.CopyFrom(duration(decided.retry_after))
     return message
 
 
@@ -110,13 +126,21 @@ def _obligation(obligation: Obligation) -> decision_pb2.Obligation:
     return decision_pb2.Obligation(type=obligation.type, parameters_json=orjson.dumps(obligation.parameters))
 
 
+def verdict(given: Verdict) -> decision_pb2.Verdict.ValueType:
+    """The verdict as it is told."""
+    return _VERDICTS[given]
+
+
 def outcome_kind(kind: OutcomeKind) -> outcome_pb2.Outcome.ValueType:
     """The outcome as it is told."""
     return _OUTCOMES[kind]
 
 
 def reported_outcome(request: decision_service_pb2.ReportOutcomeRequest) -> Outcome:
-    """What a gateway reports. Raises InterlockError: INVALID_FIELD."""
+    """What a gateway reports. Raises InterlockError: INVALID_FIELD.
+
+    A result that is longer than what is kept is cut, and the outcome recorded: what ran must come on record.
+    """
     kind = _OUTCOME_KINDS.get(request.outcome)
     if kind is None:
         raise invalid_field("outcome", "must be a value of Outcome other than OUTCOME_UNSPECIFIED")
@@ -129,12 +153,30 @@ def reported_outcome(request: decision_service_pb2.ReportOutcomeRequest) -> Outc
         refusal=_bounded("refusal", request.refusal, 64, may_be_empty=True),
         start_time=moment(request.start_time),
         end_time=moment(request.end_time),
+        result=request.result_json[:MAX_RESULT_KEPT_BYTES],
+        result_truncated=request.result_truncated or len(request.result_json) > MAX_RESULT_KEPT_BYTES,
+        usage=_usage(request.usage) if request.HasField("usage") else None,
+        memory_writes=_memory_writes(request.memory_writes),
     )
+
+
+def _usage(message: outcome_pb2.Usage) -> Usage:
+    stated = {field.name: value for field, value in message.ListFields()}
+    for name, value in stated.items():
+        check_number(f"usage.{name}", value)
+    return Usage(**stated)
+
+
+def _memory_writes(messages: Sequence[outcome_pb2.MemoryWrite]) -> tuple[MemoryWrite, ...]:
+    check_count("memory_writes", len(messages), MAX_MEMORY_WRITES)
+    for position, each in enumerate(messages):
+        check_memory_entry(f"memory_writes[{position}]", each.key, each.version, each.digest)
+    return tuple(MemoryWrite(key=each.key, version=each.version, digest=each.digest) for each in messages)
 
 
 def outcome_report(outcome: Outcome) -> decision_service_pb2.ReportOutcomeRequest:
     """What a gateway sends of an outcome."""
-    return decision_service_pb2.ReportOutcomeRequest(
+    message = decision_service_pb2.ReportOutcomeRequest(
         execution_id=outcome.execution_id,
         decision_id=outcome.decision_id,
         token_id=outcome.token_id,
@@ -143,6 +185,22 @@ def outcome_report(outcome: Outcome) -> decision_service_pb2.ReportOutcomeReques
         refusal=outcome.refusal,
         start_time=timestamp(outcome.start_time),
         end_time=timestamp(outcome.end_time),
+        result_json=outcome.result,
+        result_truncated=outcome.result_truncated,
+        memory_writes=[
+            outcome_pb2.MemoryWrite(key=each.key, version=each.version, digest=each.digest)
+            for each in outcome.memory_writes
+        ],
+    )
+    if outcome.usage is not None:
+        message.usage.CopyFrom(usage(outcome.usage))
+    return message
+
+
+def usage(used: Usage) -> outcome_pb2.Usage:
+    """What was used, as far as it is known."""
+    return outcome_pb2.Usage(
+        cost=used.cost, model_tokens=used.model_tokens, compute_milliseconds=used.compute_milliseconds
     )
 
 
@@ -174,6 +232,13 @@ def timestamp(value: datetime) -> Timestamp:
     """The time as protobuf has it."""
     message = Timestamp()
     message.FromDatetime(value)
+    return message
+
+
+def duration(seconds: float) -> Duration:
+    """The time span as protobuf has it, to the millisecond; what it cannot hold is the longest that it can."""
+    message = Duration()
+    message.FromMilliseconds(round(min(seconds, _LONGEST_SECONDS) * 1_000))
     return message
 
 

@@ -10,7 +10,8 @@ from interlock.adapters.keyed_digest import KeyedDigest
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.record import Draft, RecordType
-from interlock.flows.read_records import DEFAULT_PAGE, LARGEST_PAGE, Query, get_record, list_records
+from interlock.flows.page_tokens import DEFAULT_PAGE, LARGEST_PAGE
+from interlock.flows.read_records import Query, get_record, list_records
 from tests.fakes import NOON, MemoryDecisionLog
 from tests.proposals import AUDITOR
 

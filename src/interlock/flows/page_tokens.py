@@ -1,0 +1,42 @@
+"""Page tokens: where the next page begins, sealed for one tenant and one question (case 54)."""
+
+import hmac
+import re
+from collections.abc import Callable, Sequence
+
+from interlock.core.canonical import canonicalize
+from interlock.core.errors import invalid_field
+
+DEFAULT_PAGE = 100
+LARGEST_PAGE = 1_000
+
+Seal = Callable[[bytes], str]
+"""Keyed digest that only this service can make; it has no `.`."""
+
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,14})\Z")
+
+
+def write(place: Sequence[int], bound_to: Sequence[str], seal: Seal) -> str:
+    """The token of the page that begins at `place`, good for the question that `bound_to` names."""
+    return ".".join([*map(str, place), seal(canonicalize([*place, *bound_to]))])
+
+
+def read(token: str, first: Sequence[int], bound_to: Sequence[str], seal: Seal) -> tuple[int, ...]:
+    """Where the page begins: `first` without a token. Raises InterlockError: INVALID_FIELD for one not given."""
+    if not token:
+        return tuple(first)
+    numbers = token.split(".")[: len(first)]
+    place = tuple(int(number) for number in numbers if _NUMBER.match(number))
+    expected = write(place, bound_to, seal)
+    if len(place) != len(first) or not hmac.compare_digest(
+        token.encode("utf-8", "replace"), expected.encode()
+    ):
+        raise invalid_field("page_token", "is not one that this service gave for this question")
+    return place
+
+
+def page_size(asked: int) -> int:
+    """How many to give; 0 asks for the default. Raises InterlockError: INVALID_FIELD."""
+    if not 0 <= asked <= LARGEST_PAGE:
+        raise invalid_field("page_size", f"must be from 0 to {LARGEST_PAGE}, got {asked}")
+    return asked or DEFAULT_PAGE

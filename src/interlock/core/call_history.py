@@ -53,7 +53,7 @@ class CallHistory:
         return history
 
     def encode(self) -> bytes:
-        """The history as bytes: 28 for each call and 6 more."""
+        """The history as bytes: 32 for each call and 6 more."""
         return b"".join(
             (
                 _HEADER.pack(self.steps, len(self)),
@@ -119,6 +119,8 @@ class CallHistory:
 
     def _same_results(self, same: list[int]) -> int:
         """The newest of these, and the unbroken run of latest known results before it that are alike."""
+        if not same:
+            return 0
         run, latest = 1, NO_RESULT
         for place in reversed(same[:-1]):
             result = self.results[place * RESULT_BYTES : (place + 1) * RESULT_BYTES]
@@ -133,7 +135,7 @@ class CallHistory:
 
 def _places(column: bytes, tag: bytes) -> Iterator[int]:
     """Where the tag stands, first to last."""
-    start = column.find(tag)
+    start = column.find(tag) if tag else -1
     while start >= 0:
         place, aside = divmod(start, TAG_BYTES)
         if not aside:

@@ -20,6 +20,7 @@ MAX_ENTRY_BYTES = 65_536
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+Pointer = Annotated[str, StringConstraints(pattern=r"^/.+$")]
 
 
 class CatalogError(ValueError):
@@ -37,11 +38,30 @@ class Effect(StrEnum):
     EXECUTE = "execute"
 
 
+class ArgumentRole(StrEnum):
+    """What an argument stands for in the world, where its value alone would not show it."""
+
+    RECIPIENT = "recipient"
+    HOST = "host"
+    AMOUNT = "amount"
+    PATH = "path"
+    CURSOR = "cursor"
+
+
+class ResultTrust(StrEnum):
+    """Whether what the tool answers can be trusted not to be written by an attacker."""
+
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+
+
 class ToolEntry(BaseModel):
     """A tool as the catalog file states it. `arguments` is a JSON Schema (draft 2020-12 unless it says).
 
     `sensitive` holds JSON Pointers (`*` for every element) of arguments that must never reach a policy, a
-    record or a log in clear. `cost` is in millionths of the catalog's currency, per call.
+    record or a log in clear. `cost` is in millionths of the catalog's currency, per call. `roles` says by
+    such pointers what arguments stand for; a role holds for all that is inside, and the longest pointer wins.
+    Unsaid, `results` are untrusted (rule 0).
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -51,10 +71,23 @@ class ToolEntry(BaseModel):
     arguments: dict[str, JsonValue]
     effects: Annotated[tuple[Annotated[Effect, Field(strict=False)], ...], Field(min_length=1, strict=False)]
     labels: dict[str, str] = Field(default_factory=dict)
-    sensitive: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern=r"^/.+$")], ...], Field(strict=False)
-    ] = ()
+    sensitive: Annotated[tuple[Pointer, ...], Field(strict=False)] = ()
     cost: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+    roles: dict[Pointer, Annotated[ArgumentRole, Field(strict=False)]] = Field(default_factory=dict)
+    results: Annotated[ResultTrust, Field(strict=False)] = ResultTrust.UNTRUSTED
+
+    def stated(self) -> dict[str, Any]:
+        """The entry as JSON, for its digest.
+
+        What older gateways do not know is left out where it says nothing, so that they compute the same
+        digest (case 64).
+        """
+        stated = self.model_dump(mode="json")
+        if not self.roles:
+            del stated["roles"]
+        if self.results is ResultTrust.UNTRUSTED:
+            del stated["results"]
+        return stated
 
 
 class CatalogFile(BaseModel):
@@ -117,8 +150,8 @@ class Catalog:
 def build_catalog(files: Iterable[CatalogFile]) -> Catalog:
     """Compile catalog files into one catalog.
 
-    Raises CatalogError: a schema that is no JSON Schema, refers outside itself or is too large, a sensitive
-    pointer of bad syntax, or two names that differ at most in case (case 55).
+    Raises CatalogError: a schema that is no JSON Schema, refers outside itself or is too large, a pointer of
+    bad syntax, or two names that differ at most in case (case 55).
     """
     tools: dict[str, Tool] = {}
     seen: dict[str, str] = {}
@@ -134,8 +167,9 @@ def build_catalog(files: Iterable[CatalogFile]) -> Catalog:
 
 
 def _compile(file: CatalogFile, entry: ToolEntry) -> Tool:
-    stated = entry.model_dump(mode="json") | {"gateway": file.gateway, "server": file.server}
-    _check_sensitive(entry)
+    stated = entry.stated() | {"gateway": file.gateway, "server": file.server}
+    _check_pointers(entry, "sensitive", entry.sensitive)
+    _check_pointers(entry, "role", entry.roles)
     _check_size(entry)
     return Tool(
         entry=entry,
@@ -146,17 +180,17 @@ def _compile(file: CatalogFile, entry: ToolEntry) -> Tool:
     )
 
 
-def _check_sensitive(entry: ToolEntry) -> None:
-    for pointer in entry.sensitive:
+def _check_pointers(entry: ToolEntry, name: str, pointers: Iterable[str]) -> None:
+    for pointer in pointers:
         try:
             json_pointer.to_path(pointer)
         except ValueError as error:
-            raise CatalogError(f"tool `{entry.name}`: sensitive `{pointer}` is {error}") from error
+            raise CatalogError(f"tool `{entry.name}`: {name} `{pointer}` is {error}") from error
 
 
 def _check_size(entry: ToolEntry) -> None:
     try:
-        size = len(canonicalize(entry.model_dump(mode="json")))
+        size = len(canonicalize(entry.stated()))
     except UnencodableError as error:
         raise CatalogError(f"tool `{entry.name}`: entry cannot be used: {error}") from error
     if size > MAX_ENTRY_BYTES:

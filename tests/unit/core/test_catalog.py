@@ -15,10 +15,12 @@ from interlock.core.canonical import digest_of
 from interlock.core.catalog import (
     MAX_ENTRY_BYTES,
     MAX_VIOLATIONS,
+    ArgumentRole,
     Catalog,
     CatalogError,
     CatalogFile,
     Effect,
+    ResultTrust,
     Tool,
     Violation,
     build_catalog,
@@ -94,6 +96,14 @@ def test_refuses_two_names_that_differ_at_most_in_case(other: str) -> None:
         {"labels": {"a": 1}},
         {"sensitive": [""]},
         {"sensitive": ["password"]},
+        {"roles": {"to": "recipient"}},
+        {"roles": {"": "recipient"}},
+        {"roles": {"/to": "receiver"}},
+        {"roles": {"/to": None}},
+        {"roles": ["/to"]},
+        {"results": "trust"},
+        {"results": True},
+        {"results": None},
         {"description": "d" * 16_385},
         {"arguments_schema": {}},
     ],
@@ -117,6 +127,23 @@ def test_refuses_a_sensitive_pointer_that_leads_nowhere(pointer: str) -> None:
     """A pointer of bad syntax would conceal nothing, so it is refused (RFC 6901, case 63)."""
     with pytest.raises(CatalogError, match=r"tool `read`: sensitive .* is not a JSON Pointer"):
         tool(sensitive=[pointer])
+
+
+@pytest.mark.parametrize("pointer", ["/a~2b", "/a~", "/~x/b"])
+def test_refuses_a_role_whose_pointer_leads_nowhere(pointer: str) -> None:
+    """A role that stands nowhere would say nothing of the argument that it is meant for, so it is refused."""
+    with pytest.raises(CatalogError, match=r"tool `read`: role .* is not a JSON Pointer"):
+        tool(roles={pointer: "recipient"})
+
+
+def test_an_entry_says_what_its_arguments_stand_for_and_whether_to_trust_its_results() -> None:
+    """Roles and trust are as the file states them; unsaid, there are no roles, and results are untrusted."""
+    stated = tool(roles={"/to/*": "recipient", "/page": "cursor"}, results="trusted").entry
+    assert stated.roles == {"/to/*": ArgumentRole.RECIPIENT, "/page": ArgumentRole.CURSOR}
+    assert stated.results is ResultTrust.TRUSTED
+    unsaid = tool().entry
+    assert unsaid.roles == {}
+    assert unsaid.results is ResultTrust.UNTRUSTED
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in MCP.glob("*.json")))
@@ -248,7 +275,10 @@ def test_refuses_a_schema_that_nests_without_end() -> None:
 
 
 def test_the_digest_covers_the_whole_entry() -> None:
-    """The digest is that of the canonical form of all that is stated, defaults included (case 60)."""
+    """The digest is that of the canonical form of all that is stated, defaults of the first version included.
+
+    So of an entry that states neither roles nor trust, older gateways compute the same (cases 60, 64).
+    """
     assert tool().digest == digest_of(
         {
             "name": "read",
@@ -276,6 +306,8 @@ def test_the_digest_covers_the_whole_entry() -> None:
         {"labels": {"team": "infra"}},
         {"sensitive": ["/path"]},
         {"cost": 1},
+        {"roles": {"/path": "path"}},
+        {"results": "trusted"},
     ],
     ids=str,
 )
@@ -289,6 +321,12 @@ def test_the_digest_changes_with_the_place(changes: dict[str, str]) -> None:
     """The same entry behind another gateway or server is another tool."""
     (moved,) = build_catalog([file(entry(), **changes)]).tools.values()
     assert moved.digest != tool().digest
+
+
+@pytest.mark.parametrize("changes", [{"roles": {}}, {"results": "untrusted"}], ids=str)
+def test_the_digest_stays_where_a_default_is_spelt_out(changes: dict[str, Any]) -> None:
+    """Who writes down what was meant anyway states the same tool, to old gateways too (case 64)."""
+    assert tool(**changes).digest == tool().digest
 
 
 def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:

@@ -16,6 +16,7 @@ from interlock.core.identity import Caller, CallerKind
 from interlock.core.normalize import normalize
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Context, Proposal, RawProposal
+from interlock.core.session import Measuring
 
 AGENT = Caller(
     kind=CallerKind.AGENT,
@@ -33,6 +34,7 @@ TERMS = Terms(
     token_life=timedelta(seconds=30),
     labels={"service": "interlock", "version": "0"},
 )
+MEASURING = Measuring(idle=timedelta(hours=1), retention=timedelta(days=7), terms_key=bytes(16))
 REVISION = "revision-1"
 
 _STRING: dict[str, JsonValue] = {"type": "string"}
@@ -69,6 +71,9 @@ CATALOG = build_catalog(
 )
 
 
+NO_CONTEXT = Context()
+
+
 def a_proposal(
     request_id: str = "request-1",
     tool: str = "git_log",
@@ -77,23 +82,31 @@ def a_proposal(
     caller: Caller = AGENT,
     session_id: str = "session-1",
     goal: str = "read the history",
+    parent_decision_id: str = "",
+    operation: str = "",
+    context: Context = NO_CONTEXT,
 ) -> Proposal:
     """A proposal as the ingress makes it."""
     raw = RawProposal(
         caller=caller,
         request_id=request_id,
         session_id=session_id,
-        parent_decision_id="",
+        parent_decision_id=parent_decision_id,
         goal=goal,
         tool=tool,
         arguments_json=canonicalize({"repo_path": "."} if arguments is None else arguments),
-        context=Context(),
+        context=context,
+        operation=operation,
     )
     return normalize(raw, CATALOG, conceal=lambda value: f"concealed {len(value)} bytes")
 
 
 def an_answer(
-    verdict: str, *, obligations: Sequence[dict[str, Any]] = (), revision: str = REVISION
+    verdict: str,
+    *,
+    obligations: Sequence[dict[str, Any]] = (),
+    reservations: Sequence[dict[str, Any]] = (),
+    revision: str = REVISION,
 ) -> Evaluated:
     """What a policy of this verdict answers."""
     answer = PolicyAnswer.model_validate(
@@ -101,7 +114,7 @@ def an_answer(
             "verdict": verdict,
             "reasons": [{"code": f"example.{verdict}", "message": "an example", "metadata": {"limit": 3}}],
             "obligations": list(obligations),
-            "reservations": [],
+            "reservations": list(reservations),
         }
     )
     return Evaluated(answer=answer, revision=revision)

@@ -17,7 +17,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.policy_input import PolicyInput
 from tests.contract.processes import cpu_ticks
 from tests.contract.sidecars import REVISION, Running, options_for, running, sign_unchecked
-from tests.policy_inputs import an_input
+from tests.policy_inputs import an_input, quiet_facts
 from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -115,9 +115,9 @@ async def told(
 def an_unknown_tool() -> PolicyInput:
     document = an_input()
     document["tool"] = {**document["tool"], "name": "rm", "known": False, "effects": [], "gateway": ""}
-    document["facts"] = {
-        "violations": [{"code": "unknown_tool", "path": "", "rule": "catalog", "message": "there is none"}]
-    }
+    document["facts"] = quiet_facts(
+        {"code": "unknown_tool", "path": "", "rule": "catalog", "message": "there is none"}
+    )
     return document
 
 

@@ -16,9 +16,9 @@ from interlock.core.proposal import Proposal
 from interlock.core.record import RecordType
 from interlock.flows.decide import Decider, decide
 from tests.contract.sidecars import options_for, running
-from tests.drafts import open_log
+from tests.drafts import open_store_at
 from tests.fakes import CountingIdentifiers, OneKeyPair, SettableClock
-from tests.proposals import AGENT, TERMS, a_proposal
+from tests.proposals import AGENT, MEASURING, TERMS, a_proposal
 from tests.waiting import PATIENCE_SECONDS
 
 ROLES = [(), ("reader",), ("contributor",), ("operator",), ("reader", "unknown")]
@@ -72,14 +72,18 @@ async def decided(
 ) -> list[dict[str, Any]]:
     """What is on record after the service decided all of these."""
     options = options_for(opa, policy.bundle.path, policy.verification_key)
-    async with running(options, policy.bundle.revision) as parts, open_log(path) as log:
+    async with running(options, policy.bundle.revision) as parts, open_store_at(path) as store:
+        log = store.log
         decider = Decider(
             log=log,
+            reader=log,
+            state=store.state,
             engine=parts.engine,
             signer=OneKeyPair(),
             clock=SettableClock(),
             identifiers=CountingIdentifiers(),
             terms=TERMS,
+            measuring=MEASURING,
         )
         outcomes = await decide(proposals, decider, limit_seconds=PATIENCE_SECONDS)
         assert all(isinstance(outcome, Decision) for outcome in outcomes)

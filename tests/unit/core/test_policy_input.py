@@ -10,10 +10,13 @@ import pytest
 from interlock.core import conclusion
 from interlock.core.canonical import canonicalize, parse_canonical
 from interlock.core.catalog import CatalogFile, build_catalog
+from interlock.core.cells import Cells
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.normalize import normalize
+from interlock.core.observing import NO_PARENT, Observe
 from interlock.core.policy_input import input_schema
 from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
+from tests.proposals import MEASURING
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 CATALOG = build_catalog(
@@ -56,7 +59,10 @@ def document(tool: str, arguments: bytes, context: Context) -> dict[str, Any]:
         arguments_json=arguments,
         context=context,
     )
-    made = conclusion.policy_input(normalize(raw, CATALOG, lambda _: "concealed"), NOW)
+    proposal = normalize(raw, CATALOG, lambda _: "concealed")
+    observation = Observe(proposal, NO_PARENT, at=NOW, measuring=MEASURING)
+    observed = observation.run(Cells(dict.fromkeys(observation.keys, b"")))
+    made = conclusion.policy_input(proposal, observed, NOW)
     return parse_canonical(canonicalize(made))
 
 
@@ -72,7 +78,7 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
 def test_every_field_is_required_and_no_other_is_known() -> None:
     """No rule can be switched off by a field that is left out, nor read one that is not told of."""
     parts = list(objects(input_schema()))
-    assert len(parts) == 9
+    assert len(parts) == 24
     for part in parts:
         assert set(part["required"]) == set(part["properties"])
         assert part["additionalProperties"] is False
@@ -100,13 +106,15 @@ def test_the_document_of_a_known_tool() -> None:
             "effects": ["read", "send"],
             "labels": {"team": "infra"},
             "cost": 7,
+            "results": "untrusted",
         },
         "arguments": {"path": "a", "token": {"concealed": "concealed"}},
         "arguments_digest": made["arguments_digest"],
-        "facts": {"violations": []},
+        "facts": made["facts"],
         "context": {
             "session_id": "session-1",
             "parent_decision_id": "",
+            "operation": "",
             "goal": "",
             "sources": [{"kind": "web", "reference": "https://a.example", "trust": "untrusted"}],
             "memory_reads": [{"key": "plan", "version": 3, "digest": "d"}],
@@ -128,6 +136,7 @@ def test_the_document_of_an_unknown_tool() -> None:
         "effects": [],
         "labels": {},
         "cost": 0,
+        "results": "untrusted",
     }
     assert [violation["code"] for violation in made["facts"]["violations"]] == ["unknown_tool"]
 

@@ -30,7 +30,17 @@ from tests.fakes import (
     ScriptedEngine,
     SettableClock,
 )
-from tests.proposals import AGENT, GATEWAY, REVISION, TERMS, a_proposal, always, an_answer, by_effect
+from tests.proposals import (
+    AGENT,
+    GATEWAY,
+    MEASURING,
+    REVISION,
+    TERMS,
+    a_proposal,
+    always,
+    an_answer,
+    by_effect,
+)
 
 EXPECTED = ExpectedBy(
     audience=GATEWAY.name,
@@ -67,11 +77,14 @@ class World:
     async def decide(self, *proposals: Proposal) -> list[Decision | InterlockError]:
         decider = Decider(
             log=self.log,
+            reader=self.log,
+            state=self.log.state,
             engine=self.engine,
             signer=self.keys,
             clock=self.clock,
             identifiers=self.identifiers,
             terms=TERMS,
+            measuring=MEASURING,
         )
         return await decide(proposals, decider, limit_seconds=1.0)
 

@@ -10,11 +10,13 @@ from interlock.core import record as records
 from interlock.core.conclusion import conclude, policy_input
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
+from interlock.core.observing import Observed
 from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.core.record import Record, RecordType
-from interlock.flows.report_outcome import report_outcome
+from interlock.flows.report_outcome import Reporting, report_outcome
 from tests.fakes import NOON, MemoryDecisionLog, SettableClock
-from tests.proposals import GATEWAY, TERMS, a_proposal, an_answer
+from tests.policy_inputs import quiet_facts
+from tests.proposals import GATEWAY, MEASURING, TERMS, a_proposal, an_answer
 
 OUTCOME = Outcome(
     execution_id="execution-1",
@@ -26,6 +28,7 @@ OUTCOME = Outcome(
     start_time=NOON + timedelta(seconds=1),
     end_time=NOON + timedelta(seconds=2, microseconds=5),
 )
+OBSERVED = Observed(facts=quiet_facts(), user="", state_digest="", to_mark=())
 LATER = NOON + timedelta(minutes=1)
 
 
@@ -37,7 +40,8 @@ async def log() -> MemoryDecisionLog:
         proposal = a_proposal(f"request-{number}")
         draft = conclude(
             proposal,
-            policy_input(proposal, NOON),
+            OBSERVED,
+            policy_input(proposal, OBSERVED, NOON),
             an_answer(verdict),
             decision_id=f"decision-{number}",
             token_id=f"token-{number}",
@@ -50,9 +54,8 @@ async def log() -> MemoryDecisionLog:
 
 
 async def report(log: MemoryDecisionLog, caller: Caller = GATEWAY, **changes: Any) -> Record:
-    return await report_outcome(
-        replace(OUTCOME, **changes), caller, reader=log, log=log, clock=SettableClock(LATER)
-    )
+    reporting = Reporting(reader=log, log=log, clock=SettableClock(LATER), measuring=MEASURING)
+    return await report_outcome(replace(OUTCOME, **changes), caller, reporting)
 
 
 async def test_an_outcome_comes_on_record(log: MemoryDecisionLog) -> None:
@@ -128,7 +131,8 @@ async def test_two_gateways_do_not_meet_in_one_execution_id(log: MemoryDecisionL
     proposal = replace(proposal, tool=replace(proposal.tool, gateway=other.name))
     draft = conclude(
         proposal,
-        policy_input(proposal, NOON),
+        OBSERVED,
+        policy_input(proposal, OBSERVED, NOON),
         an_answer("allow"),
         decision_id="decision-3",
         token_id="token-3",

@@ -83,6 +83,7 @@ class MemoryLedger:
         self.away = False
         self.failures = 0
         self._executions: dict[tuple[str, str], Execution] = {}
+        self._reports: dict[str, Outcome] = {}
 
     @property
     def executions(self) -> list[Execution]:
@@ -141,9 +142,8 @@ class MemoryLedger:
 
     async def undelivered(self, limit: int) -> list[Outcome]:
         await self._pause()
-        return [_outcome(execution) for execution in self.executions if execution.delivery == "waiting"][
-            :limit
-        ]
+        waiting = [execution for execution in self.executions if execution.delivery == "waiting"]
+        return [self._reports.get(each.execution_id) or _outcome(each) for each in waiting[:limit]]
 
     async def delivered(self, outcome: Outcome) -> None:
         await self._pause()
@@ -171,6 +171,7 @@ class MemoryLedger:
     def _end(self, outcome: Outcome) -> None:
         key = (outcome.token_id, "")
         if self._executions[key].kind is None:
+            self._reports[outcome.execution_id] = outcome
             self._executions[key] = replace(
                 self._executions[key],
                 kind=outcome.kind,
@@ -182,6 +183,7 @@ class MemoryLedger:
     def _settle(self, outcome: Outcome, delivery: str) -> None:
         key = (outcome.token_id, outcome.refusal)
         self._executions[key] = replace(self._executions[key], delivery=delivery)
+        self._reports.pop(outcome.execution_id, None)
 
 
 def _unknown(execution: Execution, at: datetime) -> Outcome:

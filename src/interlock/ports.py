@@ -9,7 +9,7 @@ from interlock.core.cells import Change
 from interlock.core.decision import Evaluated
 from interlock.core.errors import InterlockError
 from interlock.core.identity import Credential
-from interlock.core.outcome import Outcome
+from interlock.core.outcome import MemoryWrite, Outcome, Usage
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import Draft, Head, Record, RecordType
 from interlock.core.token import VerifyingKeys
@@ -175,7 +175,10 @@ class Ledger(Protocol):
         ...
 
     async def finish(self, outcome: Outcome) -> None:
-        """Keep how a redeemed execution ended, durable on return, until it is delivered. Again is allowed."""
+        """Keep how a redeemed execution ended, durable on return, until it is delivered. Again is allowed.
+
+        What there is of the result is forgotten then.
+        """
         ...
 
     async def refuse(self, outcome: Outcome) -> None:
@@ -218,10 +221,15 @@ class ToolRunner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool answered, as a JSON value, and whether it calls its answer an error."""
+    """What a tool answered, as a JSON value, and whether it calls its answer an error.
+
+    `usage` and `memory_writes` are what it says of them itself.
+    """
 
     failed: bool
     value: Any
+    usage: Usage | None = None
+    memory_writes: tuple[MemoryWrite, ...] = ()
 
 
 class ToolOutcomeUnknown(Exception):

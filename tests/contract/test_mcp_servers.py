@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from interlock.adapters.mcp_meta import MEMORY_WRITES, USAGE
 from interlock.adapters.mcp_servers import McpServer, McpServerError, McpServers
 from interlock.core.canonical import canonicalize, parse_canonical
+from interlock.core.outcome import MemoryWrite, Usage
 from interlock.core.strict_json import MAX_INTEGER
 from interlock.ports import ToolOutcomeUnknown, ToolResult
 from tests.fakes import ScriptedTools, ToolCall, answer_done, answer_error, answer_nothing
@@ -248,6 +251,31 @@ async def test_large_integers_of_a_tool_arrive_whole(servers: McpServers) -> Non
     assert result.value["structuredContent"] == {"id": 2**60}
 
 
+async def test_what_a_tool_says_that_it_used_and_wrote_arrives(servers: McpServers) -> None:
+    """Usage and memory writes in `_meta` come with the result, which still holds them."""
+    said = {USAGE: {"cost": 3}, MEMORY_WRITES: [{"key": "plan", "version": 4}]}
+    result = await servers.run("odd", "account", said, limit_seconds=LONG)
+    assert result.usage == Usage(cost=3)
+    assert result.memory_writes == (MemoryWrite(key="plan", version=4, digest=""),)
+    assert result.value["_meta"] == said
+
+
+async def test_what_a_tool_says_malformed_is_warned_of_without_its_value(servers: McpServers) -> None:
+    """A usage that is out of form is ignored; the log names the key, and nothing of the value (case 63)."""
+    with structlog.testing.capture_logs() as logged:
+        result = await servers.run("odd", "account", {USAGE: {"cost": "confidential"}}, limit_seconds=LONG)
+    assert (result.failed, result.usage) == (False, None)
+    assert logged == [
+        {
+            "event": "mcp_meta_ignored",
+            "log_level": "warning",
+            "server": "odd",
+            "tool": "account",
+            "key": USAGE,
+        }
+    ]
+
+
 async def test_a_server_gets_its_own_variables_and_none_of_ours(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +303,7 @@ async def test_all_pages_of_tools_are_listed(servers: McpServers) -> None:
         "die",
         "environment",
         "number",
+        "account",
     ]
     assert tools[0] == {"name": "echo", "inputSchema": {"type": "object"}}
 
@@ -342,6 +371,7 @@ async def test_leaving_while_a_server_starts_ends_it(journal: Path) -> None:
 GATEWAY = """
 import asyncio, sys
 from pathlib import Path
+from interlock.adapters.mcp_meta import MEMORY_WRITES, USAGE
 from interlock.adapters.mcp_servers import McpServers
 from tests.contract.test_mcp_servers import odd
 

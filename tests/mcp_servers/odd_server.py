@@ -57,8 +57,14 @@ def number(arguments: Arguments) -> CallToolResult:
     return CallToolResult(content=[], structured_content={"id": 2**60})
 
 
+def account(arguments: Arguments) -> CallToolResult:
+    """What the caller asks it to say in `_meta`."""
+    return CallToolResult(content=[], _meta=arguments)
+
+
 TOOLS: dict[str, Callable[[Arguments], CallToolResult]] = {
-    tool.__name__: tool for tool in (echo, fail, break_protocol, time_out_inside, die, environment, number)
+    tool.__name__: tool
+    for tool in (echo, fail, break_protocol, time_out_inside, die, environment, number, account)
 }
 
 

@@ -30,6 +30,7 @@ from mcp.types import (
     PaginatedRequestParams,
 )
 
+from interlock.adapters import mcp_meta
 from interlock.adapters.backoff import jittered
 from interlock.adapters.child_process import ends_with_us
 from interlock.ports import ToolOutcomeUnknown, ToolResult
@@ -138,7 +139,7 @@ class McpServers:
             return _protocol_error(error)
         except Exception as error:  # whatever it is, the tool may have run
             raise ToolOutcomeUnknown(f"server `{server}` gave no answer: {_cause(error)}") from error
-        return ToolResult(failed=result.is_error, value=_dump(result))
+        return _result(_dump(result), failed=result.is_error, server=server, tool=tool)
 
     async def list_tools(self, server: str) -> list[dict[str, Any]]:
         """The server's tools as its `tools/list` tells them, all pages. Raises McpServerError."""
@@ -273,6 +274,14 @@ async def _list_tools(session: ClientSession) -> list[dict[str, Any]]:
 def _dump(message: Any) -> dict[str, Any]:
     dumped: dict[str, Any] = message.model_dump(mode="json", by_alias=True, exclude_none=True)
     return dumped
+
+
+def _result(value: dict[str, Any], *, failed: bool, server: str, tool: str) -> ToolResult:
+    told = mcp_meta.read(value.get("_meta"))
+    for key in told.ignored:
+        # Without the value: it may hold anything (case 63).
+        logger.warning("mcp_meta_ignored", server=server, tool=tool, key=key)
+    return ToolResult(failed=failed, value=value, usage=told.usage, memory_writes=told.memory_writes)
 
 
 def _protocol_error(error: MCPError) -> ToolResult:

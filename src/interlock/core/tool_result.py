@@ -2,10 +2,11 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.core.canonical import UnencodableError, canonicalize, digest
+from interlock.core.outcome import MAX_RESULT_KEPT_BYTES
 from interlock.core.strict_json import MAX_INTEGER
 
 MAX_RESULT_BYTES = 3 * 2**20
@@ -19,11 +20,14 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 class EncodedResult:
     """Canonical JSON (RFC 8785) of an answer, and the digest that goes on record.
 
-    Of an answer above MAX_RESULT_BYTES, `data` says only that, with its size and digest.
+    Of an answer above MAX_RESULT_BYTES, `data` says only that, with its size and digest. `excerpt` is the
+    beginning that the decision service gets, which is all of the answer unless it is `truncated`.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     digest: str
+    excerpt: bytes = field(repr=False)
+    truncated: bool
 
 
 def encode(value: Any) -> EncodedResult:
@@ -32,7 +36,12 @@ def encode(value: Any) -> EncodedResult:
     Never raises for what a tool can answer: it did run, and that must come on record.
     """
     data = _canonical(value)
-    return EncodedResult(data=data if len(data) <= MAX_RESULT_BYTES else _omission(data), digest=digest(data))
+    return EncodedResult(
+        data=data if len(data) <= MAX_RESULT_BYTES else _omission(data),
+        digest=digest(data),
+        excerpt=data[:MAX_RESULT_KEPT_BYTES],
+        truncated=len(data) > MAX_RESULT_KEPT_BYTES,
+    )
 
 
 def _canonical(value: Any) -> bytes:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import count
 
 from interlock.core import obligations, token, tool_result
 from interlock.core.catalog import Catalog
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult, Permitted, permit
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import Outcome, OutcomeKind, Usage
 from interlock.core.token import Claims, ExpectedBy
+from interlock.core.tool_result import EncodedResult
 from interlock.ports import (
     Clock,
     Identifiers,
@@ -18,6 +20,7 @@ from interlock.ports import (
     PublishedKeys,
     Redemption,
     ToolOutcomeUnknown,
+    ToolResult,
     ToolRunner,
 )
 
@@ -113,22 +116,21 @@ async def _run(permitted: Permitted, redemption: Redemption, gateway: Gateway) -
     """From here on, every way out leaves an outcome (invariant 8)."""
     tool = permitted.tool
     limit = obligations.time_limit(permitted.timeouts, longest=gateway.limit_seconds)
-    kind, data, digest = OutcomeKind.UNKNOWN, b"", ""
+    data = b""
     try:
         result = await gateway.tools.run(tool.server, tool.name, permitted.arguments, limit_seconds=limit)
     except ToolOutcomeUnknown:
-        pass
+        outcome = _outcome(redemption, gateway)
     except Exception:
-        await _keep(_outcome(redemption, kind, digest, gateway), gateway)
+        await _keep(_outcome(redemption, gateway), gateway)
         raise
     else:
         encoded = tool_result.encode(result.value)
-        kind = OutcomeKind.FAILED if result.failed else OutcomeKind.SUCCEEDED
-        data, digest = encoded.data, encoded.digest
-    await _keep(_outcome(redemption, kind, digest, gateway), gateway)
+        outcome, data = _answered(_outcome(redemption, gateway), result, encoded), encoded.data
+    await _keep(outcome, gateway)
     return ExecutionResult(
         execution_id=redemption.execution_id,
-        kind=kind,
+        kind=outcome.kind,
         result_json=data,
         obligation_results=obligations.met(permitted.timeouts, limit=limit),
     )
@@ -164,16 +166,33 @@ async def _report(refusal: InterlockError, claims: Claims, gateway: Gateway) -> 
     gateway.after_outcome()
 
 
-def _outcome(redemption: Redemption, kind: OutcomeKind, result_digest: str, gateway: Gateway) -> Outcome:
+def _outcome(redemption: Redemption, gateway: Gateway) -> Outcome:
+    """How it ends here and now, where nothing is known of an answer."""
     return Outcome(
         execution_id=redemption.execution_id,
         decision_id=redemption.decision_id,
         token_id=redemption.token_id,
-        kind=kind,
-        result_digest=result_digest,
+        kind=OutcomeKind.UNKNOWN,
+        result_digest="",
         refusal="",
         start_time=redemption.start_time,
         end_time=gateway.clock.now(),
+    )
+
+
+def _answered(outcome: Outcome, result: ToolResult, encoded: EncodedResult) -> Outcome:
+    """The same, where the tool answered."""
+    # A clock that was set back makes no negative time (case 22).
+    ran = max(outcome.end_time - outcome.start_time, timedelta())
+    used = result.usage or Usage()
+    return replace(
+        outcome,
+        kind=OutcomeKind.FAILED if result.failed else OutcomeKind.SUCCEEDED,
+        result_digest=encoded.digest,
+        result=encoded.excerpt,
+        result_truncated=encoded.truncated,
+        usage=replace(used, compute_milliseconds=ran // timedelta(milliseconds=1)),
+        memory_writes=result.memory_writes,
     )
 
 

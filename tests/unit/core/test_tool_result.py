@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.core.canonical import canonicalize, digest
+from interlock.core.outcome import MAX_RESULT_KEPT_BYTES
 from interlock.core.strict_json import MAX_INTEGER
 from interlock.core.tool_result import MAX_RESULT_BYTES, encode
 
@@ -61,3 +62,21 @@ def test_an_answer_at_the_limit_is_returned_and_a_larger_one_kept_by_digest() ->
     assert encoded.digest == digest(whole)
     told = json.loads(encoded.data)
     assert (told["bytes"], told["digest"]) == (len(whole), digest(whole))
+
+
+def test_a_short_answer_is_reported_whole() -> None:
+    """What fits is the excerpt, and nothing is said to be missing."""
+    encoded = encode("x" * (MAX_RESULT_KEPT_BYTES - 2))
+    assert (encoded.excerpt, encoded.truncated) == (encoded.data, False)
+
+
+@pytest.mark.parametrize("size", [MAX_RESULT_KEPT_BYTES - 1, MAX_RESULT_BYTES + 1], ids=["kept", "omitted"])
+def test_of_a_long_answer_the_beginning_is_reported(size: int) -> None:
+    """The excerpt is the first 65,536 bytes of the whole answer, also of one that is not returned."""
+    encoded = encode("x" * size)
+    assert (encoded.excerpt, encoded.truncated) == (b'"' + b"x" * (MAX_RESULT_KEPT_BYTES - 1), True)
+
+
+def test_no_answer_is_in_a_repr() -> None:
+    """What a tool answered is in no trace or log of the value that carries it (case 63)."""
+    assert "confidential" not in repr(encode("confidential"))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, buil
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult
 from interlock.core.obligations import ObligationResult
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
 from interlock.flows.execute import Executor, Gateway
 from interlock.ports import ToolResult
 from tests.fakes import (
@@ -162,9 +163,61 @@ async def test_a_good_token_runs_its_call_once_and_leaves_its_outcome(world: Wor
             refusal="",
             start_time=NOON,
             end_time=NOON,
+            result=DONE,
+            usage=Usage(compute_milliseconds=0),
         )
     ]
     assert len(world.woken) == 1
+
+
+async def test_an_outcome_tells_what_the_call_used_and_wrote(world: World) -> None:
+    """Time is the gateway's own measure; cost, tokens and memory are as the tool says."""
+    writes = (MemoryWrite(key="plan", version=4, digest="d"),)
+
+    async def works(call: ToolCall) -> ToolResult:
+        world.clock.move(timedelta(seconds=2, microseconds=3_999))
+        usage = Usage(cost=5, model_tokens=70, compute_milliseconds=9)
+        return ToolResult(failed=True, value="x", usage=usage, memory_writes=writes)
+
+    world.tools.behave = works
+    await world.executor.execute(world.call())
+    [outcome] = await world.ledger.undelivered(10)
+    assert outcome.usage == Usage(cost=5, model_tokens=70, compute_milliseconds=2_003)
+    assert outcome.memory_writes == writes
+
+
+async def test_a_clock_that_is_set_back_makes_no_negative_time(world: World) -> None:
+    """A call that seems to have ended before it began used no time (case 22)."""
+
+    async def works(call: ToolCall) -> ToolResult:
+        world.clock.move(-timedelta(hours=1))
+        return ToolResult(failed=False, value=None)
+
+    world.tools.behave = works
+    await world.executor.execute(world.call())
+    [outcome] = await world.ledger.undelivered(10)
+    assert outcome.usage == Usage(compute_milliseconds=0)
+
+
+async def test_of_a_long_result_the_beginning_is_reported(world: World) -> None:
+    """The caller gets all of a long answer, the decision service its digest and its first 65,536 bytes."""
+
+    async def works(call: ToolCall) -> ToolResult:
+        return ToolResult(failed=False, value="é" * 100_000)
+
+    world.tools.behave = works
+    result = await world.executor.execute(world.call())
+    [outcome] = await world.ledger.undelivered(10)
+    assert outcome.result == result.result_json[:65_536]
+    assert (outcome.result_truncated, outcome.result_digest) == (True, digest(result.result_json))
+
+
+async def test_what_is_not_known_used_nothing_that_is_known(world: World) -> None:
+    """Where no answer came there is no result and no usage: what was reserved counts as used."""
+    world.tools.behave = answer_nothing
+    await world.executor.execute(world.call())
+    [outcome] = await world.ledger.undelivered(10)
+    assert (outcome.kind, outcome.result, outcome.usage) == (OutcomeKind.UNKNOWN, b"", None)
 
 
 async def test_what_runs_is_what_was_hashed_whatever_bytes_came(world: World) -> None:

@@ -2,17 +2,15 @@
 
 import asyncio
 import socket
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from interlock.client import (
     AsyncInterlock,
@@ -28,208 +26,30 @@ from interlock.client import (
     Violation,
 )
 from interlock.core.errors import ErrorReason, FieldViolation, InterlockError
-from interlock.core.identity import Caller, CallerKind
-from interlock.rpc.endpoint import Call, Deadlines, service_handler
 from interlock.rpc.status import to_status
 from interlock.v1 import (
     audit_service_pb2,
     decision_pb2,
     decision_service_pb2,
     gateway_service_pb2,
-    outcome_pb2,
     record_pb2,
 )
 from tests.contract.certificates import a_certificate_of
-
-CREDENTIAL = "ilk_0123456789abcdef_" + "c" * 43
-TOKEN = "header.payload-of-the-token.signature"
-OUT_OF_TIME = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
-"""How a call may end that was made again and again: before the last attempt, or in it."""
-
-ARGUMENTS = {"amount": 5, "to": "a-secret-account"}
-
-Client: TypeAlias = Interlock | AsyncInterlock
-Step: TypeAlias = Callable[[Any], Awaitable[Message]]
-
-
-class Told:
-    """Counts nothing."""
-
-    def decided(self, verdict: str) -> None:
-        pass
-
-    def answered(self, method: str, code: str, seconds: float) -> None:
-        pass
-
-    def executed(self, outcome: str) -> None:
-        pass
-
-    def failed(self, reason: str) -> None:
-        pass
-
-
-@dataclass
-class Script:
-    """Answers a call by the next of `steps`, or by `otherwise` when there are none left."""
-
-    otherwise: Step
-    steps: deque[Step] = field(default_factory=deque)
-    asked: list[Any] = field(default_factory=list)
-
-    async def __call__(self, request: Message, call: Call) -> Message:
-        self.asked.append(request)
-        step = self.steps.popleft() if self.steps else self.otherwise
-        return await step(request)
-
-
-def raises(reason: ErrorReason, **details: Any) -> Step:
-    async def step(_: Message) -> Message:
-        raise InterlockError(reason=reason, message="it went wrong", **details)
-
-    return step
-
-
-def gives(answer: Message) -> Step:
-    async def step(_: Message) -> Message:
-        return answer
-
-    return step
-
-
-async def hangs(_: Message) -> Message:
-    await asyncio.Event().wait()
-    raise AssertionError("unreachable")
-
-
-def decision(request: decision_service_pb2.DecideRequest, **changes: Any) -> decision_pb2.Decision:
-    fields = {
-        "decision_id": "d-1",
-        "request_id": request.request_id,
-        "verdict": decision_pb2.VERDICT_ALLOW,
-        "execution_token": TOKEN,
-    }
-    return decision_pb2.Decision(**{**fields, **changes})
-
-
-def decides(**changes: Any) -> Step:
-    async def step(request: decision_service_pb2.DecideRequest) -> Message:
-        return decision_service_pb2.DecideResponse(decision=decision(request, **changes))
-
-    return step
-
-
-async def allows_all(batch: decision_service_pb2.DecideBatchRequest) -> Message:
-    results = [decision_service_pb2.DecideResult(decision=decision(each)) for each in batch.requests]
-    return decision_service_pb2.DecideBatchResponse(results=results)
-
-
-succeeds = gives(
-    gateway_service_pb2.ExecuteResponse(
-        execution_id="e-1", outcome=outcome_pb2.OUTCOME_SUCCEEDED, result_json=b'{"done":true}'
-    )
+from tests.contract.scripted_services import (
+    ARGUMENTS,
+    CREDENTIAL,
+    OUT_OF_TIME,
+    TOKEN,
+    Answer,
+    Asker,
+    Client,
+    Server,
+    decides,
+    decision,
+    gives,
+    hangs,
+    raises,
 )
-
-
-class Decisions:
-    service = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"]
-
-    def __init__(self) -> None:
-        self.decide = Script(decides())
-        self.decide_batch = Script(allows_all)
-        self.report_outcome = Script(hangs)
-
-
-class Gateway:
-    service = gateway_service_pb2.DESCRIPTOR.services_by_name["GatewayService"]
-
-    def __init__(self) -> None:
-        self.execute = Script(succeeds)
-
-
-class Audit:
-    service = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
-
-    def __init__(self) -> None:
-        self.list_records = Script(gives(audit_service_pb2.ListRecordsResponse()))
-        self.get_record = Script(hangs)
-
-
-class HealthScript(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """Gives each status once, and the last for ever."""
-
-    def __init__(self) -> None:
-        self.statuses = ["SERVING"]
-
-    async def Check(  # noqa: N802 - the name of the RPC
-        self, request: health_pb2.HealthCheckRequest, context: object
-    ) -> health_pb2.HealthCheckResponse:
-        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        return health_pb2.HealthCheckResponse(status=status)
-
-
-@dataclass
-class Server:
-    """One server for all of the services; `authorizations` are what the calls of each service carried."""
-
-    decisions: Decisions = field(default_factory=Decisions)
-    gateway: Gateway = field(default_factory=Gateway)
-    audit: Audit = field(default_factory=Audit)
-    health: HealthScript = field(default_factory=HealthScript)
-    authorizations: dict[str, list[str | None]] = field(default_factory=dict)
-    listener: grpc.aio.Server = field(default_factory=grpc.aio.server)
-    port: int = 0
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    async def start(
-        self, credentials: grpc.ServerCredentials | None = None, address: str = "127.0.0.1:0"
-    ) -> None:
-        for servicer in (self.decisions, self.gateway, self.audit):
-            _, handler = service_handler(
-                servicer,
-                meter=Told(),
-                deadlines=Deadlines(),
-                authenticate=self._remember(servicer.service.name),
-            )
-            self.listener.add_generic_rpc_handlers([handler])
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.listener)
-        if credentials is None:
-            self.port = self.listener.add_insecure_port(address)
-        else:
-            self.port = self.listener.add_secure_port(address, credentials)
-        await self.listener.start()
-
-    def _remember(self, service: str) -> Callable[[str | None], Awaitable[Caller]]:
-        async def authenticate(authorization: str | None) -> Caller:
-            self.authorizations.setdefault(service, []).append(authorization)
-            return Caller(kind=CallerKind.AGENT, tenant="acme", name="agent", roles=(), credential_id="c")
-
-        return authenticate
-
-
-class Asker:
-    """Either client, asked in one way: the synchronous one in a thread of its own."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-
-    async def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        call = getattr(self.client, method)
-        if isinstance(self.client, AsyncInterlock):
-            return await call(*args, **kwargs)
-        return await asyncio.to_thread(call, *args, **kwargs)
-
-    async def records(self, *args: Any, **kwargs: Any) -> list[Any]:
-        if isinstance(self.client, AsyncInterlock):
-            return [each async for each in self.client.records(*args, **kwargs)]
-        return await asyncio.to_thread(lambda client: list(client.records(*args, **kwargs)), self.client)
-
-    async def error(self, method: str, *args: Any, **kwargs: Any) -> InterlockCallError:
-        with pytest.raises(InterlockCallError) as caught:
-            await self(method, *args, **kwargs)
-        return caught.value
 
 
 @pytest.fixture
@@ -475,7 +295,7 @@ async def test_a_lost_reply_is_no_sign_that_nothing_ran(ask: Asker, server: Serv
         raises(ErrorReason.INTERNAL),
     ],
 )
-async def test_errors_hold_no_secret(ask: Asker, server: Server, step: Step) -> None:
+async def test_errors_hold_no_secret(ask: Asker, server: Server, step: Answer) -> None:
     """Neither credential nor token nor argument is in anything that an error says of itself (case 63)."""
     server.gateway.execute.steps.append(step)
     error = await ask.error("run", "send_money", ARGUMENTS)
@@ -489,6 +309,23 @@ async def test_nothing_is_sent_that_is_no_json(ask: Asker, server: Server) -> No
     with pytest.raises(TypeError):
         await ask("decide", "t", {"when": datetime.now(UTC)})
     assert not server.authorizations
+
+
+async def test_tells_what_it_attempts_and_what_it_knows(ask: Asker, server: Server) -> None:
+    """Operation and state digest reach the service as given; when to try again, and the next digest, come back."""
+    denies = decides(
+        verdict=decision_pb2.VERDICT_DENY,
+        execution_token="",
+        retry_after=duration_pb2.Duration(seconds=2, nanos=500_000_000),
+        state_digest="s-2",
+    )
+    server.decisions.decide.steps.append(denies)
+    denied = await ask("decide", "t", {}, operation="pay:invoice-7", state_digest="s-1")
+    [asked] = server.decisions.decide.asked
+    assert (asked.proposal.operation, asked.proposal.context.state_digest) == ("pay:invoice-7", "s-1")
+    assert (denied.retry_after, denied.state_digest) == (2.5, "s-2")
+    allowed = await ask("decide", "t", {})
+    assert (allowed.retry_after, allowed.state_digest) == (None, "")
 
 
 async def test_records_come_from_all_pages(ask: Asker, server: Server) -> None:

@@ -10,6 +10,19 @@ InterlockCallError means that no answer came, and says what to do next.
 
 from interlock.client.async_client import AsyncInterlock
 from interlock.client.errors import InterlockCallError, Violation
+from interlock.client.session_values import (
+    DecisionEntry,
+    FailureEntry,
+    GoalSetBy,
+    MemoryWrite,
+    OutcomeEntry,
+    PlanningStep,
+    Session,
+    StateTransition,
+    Step,
+    StepsRecorded,
+    TimelineEntry,
+)
 from interlock.client.sync_client import Interlock
 from interlock.client.values import (
     Decision,
@@ -32,20 +45,31 @@ from interlock.client.values import (
 __all__ = [
     "AsyncInterlock",
     "Decision",
+    "DecisionEntry",
     "Execution",
+    "FailureEntry",
+    "GoalSetBy",
     "Interlock",
     "InterlockCallError",
     "MemoryRead",
+    "MemoryWrite",
     "Obligation",
     "ObligationResult",
     "Outcome",
+    "OutcomeEntry",
+    "PlanningStep",
     "ProposalFields",
     "Reason",
     "Record",
     "RecordType",
     "Run",
+    "Session",
     "Source",
     "SourceTrust",
+    "StateTransition",
+    "Step",
+    "StepsRecorded",
+    "TimelineEntry",
     "ToolCall",
     "Verdict",
     "Violation",

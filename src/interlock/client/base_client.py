@@ -72,6 +72,10 @@ class BaseClient(ABC, Generic[Channel]):
     def _targets(self) -> list[Target]:
         return [each for each in (self._service, self._gateway) if each is not None]
 
+    def _named(self, session_id: str | None) -> str:
+        """The session that is meant: this client's own unless another is named."""
+        return self.session_id if session_id is None else session_id
+
     def _attempts(self, timeout: float | None) -> Attempts:
         return Attempts(seconds=self._seconds(timeout), throttle=self._throttle)
 

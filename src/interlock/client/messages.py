@@ -27,12 +27,12 @@ _TRUSTS = {
     values.SourceTrust.TRUSTED: proposal_pb2.SOURCE_TRUST_TRUSTED,
     values.SourceTrust.UNTRUSTED: proposal_pb2.SOURCE_TRUST_UNTRUSTED,
 }
-_VERDICTS = {
+VERDICTS = {
     decision_pb2.VERDICT_ALLOW: values.Verdict.ALLOW,
     decision_pb2.VERDICT_DENY: values.Verdict.DENY,
     decision_pb2.VERDICT_ESCALATE: values.Verdict.ESCALATE,
 }
-_OUTCOMES = {
+OUTCOMES = {
     outcome_pb2.OUTCOME_SUCCEEDED: values.Outcome.SUCCEEDED,
     outcome_pb2.OUTCOME_FAILED: values.Outcome.FAILED,
     outcome_pb2.OUTCOME_REFUSED: values.Outcome.REFUSED,
@@ -75,6 +75,7 @@ def decide_request(
             tool_call=proposal_pb2.ToolCall(tool=call.tool, arguments_json=encode_arguments(call.arguments)),
             goal=fields.get("goal", ""),
             parent_decision_id=fields.get("parent_decision_id", ""),
+            operation=fields.get("operation", ""),
             context=_context(fields),
         ),
     )
@@ -111,7 +112,7 @@ def following(
 
 
 @contextlib.contextmanager
-def _understood(method: str) -> Iterator[None]:
+def understood(method: str) -> Iterator[None]:
     """Whatever is wrong with an answer is an InterlockCallError."""
     try:
         yield
@@ -119,7 +120,7 @@ def _understood(method: str) -> Iterator[None]:
         raise not_understood(error, method=method) from None
 
 
-@_understood("Decide")
+@understood("Decide")
 def read_decision(
     response: decision_service_pb2.DecideResponse, request: decision_service_pb2.DecideRequest
 ) -> values.Decision:
@@ -127,7 +128,7 @@ def read_decision(
     return _decision(response.decision, request)
 
 
-@_understood("DecideBatch")
+@understood("DecideBatch")
 def read_batch(
     response: decision_service_pb2.DecideBatchResponse, requests: Sequence[decision_service_pb2.DecideRequest]
 ) -> list[values.Decision | InterlockCallError]:
@@ -137,10 +138,10 @@ def read_batch(
     return [_item(result, request) for result, request in zip(response.results, requests, strict=True)]
 
 
-@_understood("Execute")
+@understood("Execute")
 def read_execution(response: gateway_service_pb2.ExecuteResponse) -> values.Execution:
     """What happened at the gateway."""
-    outcome = _OUTCOMES.get(response.outcome)
+    outcome = OUTCOMES.get(response.outcome)
     if outcome is None:
         raise ValueError(f"outcome `{response.outcome}` is not known")
     return values.Execution(
@@ -154,13 +155,13 @@ def read_execution(response: gateway_service_pb2.ExecuteResponse) -> values.Exec
     )
 
 
-@_understood("ListRecords")
+@understood("ListRecords")
 def read_page(response: audit_service_pb2.ListRecordsResponse) -> tuple[list[values.Record], str]:
     """The records of a page, and the token of the next one, empty on the last page."""
     return [_record(each) for each in response.records], response.next_page_token
 
 
-@_understood("GetRecord")
+@understood("GetRecord")
 def read_record(response: audit_service_pb2.GetRecordResponse) -> values.Record:
     """The record."""
     return _record(response.record)
@@ -231,7 +232,7 @@ def _item(
         return error
 
 
-@_understood("DecideBatch")
+@understood("DecideBatch")
 def _read_item(
     result: decision_service_pb2.DecideResult, request: decision_service_pb2.DecideRequest
 ) -> values.Decision:
@@ -244,12 +245,12 @@ def _read_item(
 
 
 def _decision(message: decision_pb2.Decision, request: decision_service_pb2.DecideRequest) -> values.Decision:
-    verdict = _VERDICTS.get(message.verdict)
+    verdict = VERDICTS.get(message.verdict)
     if verdict is None:
         raise ValueError(f"verdict `{message.verdict}` is not known")
     if message.request_id != request.request_id:
         raise ValueError("the decision is one on another request")
-    expires = _moment(message.token_expire_time) if message.HasField("token_expire_time") else None
+    expires = moment(message.token_expire_time) if message.HasField("token_expire_time") else None
     return values.Decision(
         decision_id=message.decision_id,
         request_id=message.request_id,
@@ -261,16 +262,24 @@ def _decision(message: decision_pb2.Decision, request: decision_service_pb2.Deci
         policy_revision=message.policy_revision,
         arguments_digest=message.arguments_digest,
         log_index=message.log_index,
+        retry_after=_retry_after(message),
+        state_digest=message.state_digest,
     )
 
 
+def _retry_after(message: decision_pb2.Decision) -> float | None:
+    if not message.HasField("retry_after"):
+        return None
+    return max(0.0, message.retry_after.ToNanoseconds() / 1e9)
+
+
 def _reason(message: decision_pb2.Reason) -> values.Reason:
-    metadata = _object(message.metadata_json, "metadata_json")
+    metadata = json_object(message.metadata_json, "metadata_json")
     return values.Reason(code=message.code, message=message.message, metadata=metadata, path=message.path)
 
 
 def _obligation(message: decision_pb2.Obligation) -> values.Obligation:
-    parameters = _object(message.parameters_json, "parameters_json")
+    parameters = json_object(message.parameters_json, "parameters_json")
     return values.Obligation(type=message.type, parameters=parameters)
 
 
@@ -280,15 +289,16 @@ def _record(message: record_pb2.Record) -> values.Record:
         type=_RECORD_TYPES.get(message.type, values.RecordType.UNRECOGNIZED),
         tenant=message.tenant,
         decision_id=message.decision_id,
-        create_time=_moment(message.create_time),
-        content=_object(message.record_json, "record_json"),
+        create_time=moment(message.create_time),
+        content=json_object(message.record_json, "record_json"),
         record_json=message.record_json,
         leaf_hash=message.leaf_hash,
         chain_hash=message.chain_hash,
     )
 
 
-def _object(data: bytes, field: str) -> dict[str, Any]:
+def json_object(data: bytes, field: str) -> dict[str, Any]:
+    """The JSON object that a field holds, an empty one for no bytes. Raises ValueError."""
     value = _json(data, field) if data else {}
     if not isinstance(value, dict):
         raise ValueError(f"`{field}` is not a JSON object")  # noqa: TRY004 - of an answer, not of an argument
@@ -302,5 +312,6 @@ def _json(data: bytes, field: str) -> Any:
         raise ValueError(f"`{field}` is not JSON in UTF-8") from None
 
 
-def _moment(message: Timestamp) -> datetime:
+def moment(message: Timestamp) -> datetime:
+    """The time in UTC. Raises ValueError outside of the years 1 to 9999."""
     return message.ToDatetime(tzinfo=UTC)

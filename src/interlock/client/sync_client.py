@@ -1,7 +1,8 @@
 """The synchronous client."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Self, TypeVar, Unpack
 
@@ -9,14 +10,16 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from interlock.client import messages
+from interlock.client import messages, session_messages
 from interlock.client.base_client import NO_METADATA, WHOLE_SERVER, BaseClient
 from interlock.client.connection import Target
 from interlock.client.errors import InterlockCallError, from_rpc, method_of
 from interlock.client.retry import Attempts
+from interlock.client.session_values import Session, Step, StepsRecorded
 from interlock.client.values import Decision, Execution, ProposalFields, Record, RecordType, Run, ToolCall
 from interlock.v1.audit_service_pb2 import GetRecordRequest
 from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
+from interlock.v1.decision_service_pb2 import RecordStepsRequest, RecordStepsResponse, StartSessionRequest
 from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
 from interlock.v1.gateway_service_pb2_grpc import GatewayServiceStub
 
@@ -72,7 +75,7 @@ class Interlock(BaseClient[grpc.Channel]):
 
         The same `request_id` (1 to 64 characters of [a-z0-9-], a new UUID unless given) with the same
         proposal gives the same decision. `fields` are those of ProposalFields: `goal`,
-        `parent_decision_id`, `sources`, `memory_reads`, `state_digest`.
+        `parent_decision_id`, `operation`, `sources`, `memory_reads`, `state_digest`.
         """
         request = self._request(tool, arguments, request_id, fields)
         read = partial(messages.read_decision, request=request)
@@ -128,6 +131,58 @@ class Interlock(BaseClient[grpc.Channel]):
         execution = self.execute(decision, tool, arguments, timeout=timeout)
         return Run(decision=decision, execution=execution)
 
+    def start_session(
+        self, goal: str = "", *, agent: str = "", session_id: str | None = None, timeout: float | None = None
+    ) -> Session:
+        """Start a session before anything is proposed in it: this client's own unless `session_id` names one.
+
+        With a user's credential, `goal` (1 to 8,192 characters) is what the user wants of `agent` in it, and never
+        changes afterwards. With an agent's, both stay empty. The same again gives the same answer.
+        """
+        name = self._named(session_id)
+        request = StartSessionRequest(session_id=name, agent=agent, goal=goal)
+        call, attempts = self._decisions.StartSession, self._attempts(timeout)
+        return self._ask(call, request, session_messages.read_started, attempts, self._metadata)
+
+    def get_session(
+        self,
+        session_id: str | None = None,
+        *,
+        agent: str = "",
+        timeline: bool = True,
+        timeout: float | None = None,
+    ) -> Session:
+        """A session, this client's own unless `session_id` names one, with all of its timeline or without it.
+
+        A user and an auditor name the `agent` whose session it is. `timeout` holds for each page of the timeline.
+        """
+        name, page_token = self._named(session_id), ""
+        request, session = session_messages.get_session_request(name, agent, timeline=timeline), None
+        while session is None or (timeline and page_token):
+            read = partial(session_messages.read_session, before=session.timeline if session else ())
+            call, attempts = self._decisions.GetSession, self._attempts(timeout)
+            session, page_token = self._ask(call, request, read, attempts, self._metadata)
+            request = session_messages.following(request, page_token)
+        return session if timeline else replace(session, timeline=())
+
+    def record_steps(
+        self, steps: Iterable[Step], *, session_id: str | None = None, timeout: float | None = None
+    ) -> StepsRecorded:
+        """Record what the agent did besides proposing calls, in this client's session unless `session_id` names one.
+
+        Steps are taken and sent 256 at a time, and are durable when the next are taken; one that was recorded
+        before, with the same content, is ignored. Raises InterlockCallError: STEP_NUMBER_WENT_BACK; those that were
+        sent before it are recorded. `timeout` holds for each 256.
+        """
+        total = StepsRecorded(recorded=0, last_number=0)
+        for request in session_messages.steps_requests(self._named(session_id), steps):
+            attempts = self._attempts(timeout)
+            told = self._ask(
+                self._send_steps, request, session_messages.read_recorded, attempts, self._metadata
+            )
+            total = StepsRecorded(recorded=total.recorded + told.recorded, last_number=told.last_number)
+        return total
+
     def records(
         self,
         type: RecordType | None = None,
@@ -154,9 +209,12 @@ class Interlock(BaseClient[grpc.Channel]):
         request, attempts = GetRecordRequest(log_index=log_index), self._attempts(timeout)
         return self._ask(self._audit.GetRecord, request, messages.read_record, attempts, self._metadata)
 
+    def _send_steps(self, request: RecordStepsRequest, **options: Any) -> RecordStepsResponse:
+        return self._decisions.RecordSteps(iter((request,)), **options)
+
     def _ask(
         self,
-        call: "grpc.UnaryUnaryMultiCallable[Asked, Answered]",
+        call: Callable[..., Answered],
         request: Asked,
         read: Callable[[Answered], Value],
         attempts: Attempts,

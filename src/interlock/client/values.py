@@ -70,12 +70,14 @@ class ProposalFields(TypedDict, total=False):
     """What may be said of a proposal beside its tool call. Nothing of it is proven.
 
     `goal`: what the agent is trying to achieve, at most 8,192 characters; `parent_decision_id`: the decision
-    that this proposal follows from; `sources` (at most 64) and `memory_reads` (at most 256): what the agent acted on;
-    `state_digest`: digest of the session's state as the agent knows it.
+    that this proposal follows from; `operation`: names what the call is an attempt at, the same in each attempt,
+    at most 128 characters of [A-Za-z0-9_./:-]; `sources` (at most 64) and `memory_reads` (at most 256): what the
+    agent acted on; `state_digest`: that of the session's last decision.
     """
 
     goal: str
     parent_decision_id: str
+    operation: str
     sources: Sequence[Source]
     memory_reads: Sequence[MemoryRead]
     state_digest: str
@@ -121,8 +123,9 @@ class Decision:
 
     `execution_token` is a secret (JWS compact) and not part of the repr; `token_expire_time` is in UTC.
     `arguments_digest` is the SHA-256 of the canonical arguments (RFC 8785), base64url; `log_index` is the
-    place of the decision's record in the decision log, from 0. Raises ValueError where verdict and token
-    contradict each other.
+    place of the decision's record in the decision log, from 0. `retry_after` is how many seconds to wait before
+    the same is proposed again, None where waiting does not help. `state_digest` is that of the session after
+    this decision, for the next proposal. Raises ValueError where verdict and token contradict each other.
     """
 
     decision_id: str
@@ -135,6 +138,8 @@ class Decision:
     policy_revision: str
     arguments_digest: str
     log_index: int
+    retry_after: float | None = None
+    state_digest: str = ""
 
     def __post_init__(self) -> None:
         if self.allowed != bool(self.execution_token):

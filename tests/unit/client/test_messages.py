@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from hypothesis import given
@@ -131,6 +132,7 @@ def test_a_request_holds_all_that_was_said() -> None:
         session_id="s-1",
         goal="pay the bill",
         parent_decision_id="d-0",
+        operation="pay:bill-7",
         sources=[values.Source(kind="email", reference="inbox/1", trust=values.SourceTrust.UNTRUSTED)],
         memory_reads=[values.MemoryRead(key="k", version=3, digest="d")],
         state_digest="state",
@@ -140,6 +142,7 @@ def test_a_request_holds_all_that_was_said() -> None:
         proposal=proposal_pb2.Proposal(
             session_id="s-1",
             parent_decision_id="d-0",
+            operation="pay:bill-7",
             goal="pay the bill",
             tool_call=proposal_pb2.ToolCall(tool="send_money", arguments_json=b'{"amount":5}'),
             context=proposal_pb2.Context(
@@ -189,6 +192,8 @@ def test_a_decision_is_read_whole() -> None:
         ],
         obligations=[decision_pb2.Obligation(type="timeout", parameters_json=b'{"seconds":30}')],
         token_expire_time=Timestamp(seconds=1_700_000_000, nanos=500_000_000),
+        retry_after=Duration(seconds=2, nanos=500_000_000),
+        state_digest="state",
     )
     assert messages.read_decision(response, request()) == values.Decision(
         decision_id="d-1",
@@ -204,7 +209,15 @@ def test_a_decision_is_read_whole() -> None:
         policy_revision="rev",
         arguments_digest="digest",
         log_index=7,
+        retry_after=2.5,
+        state_digest="state",
     )
+
+
+@pytest.mark.parametrize(("sent", "expected"), [({}, None), ({"retry_after": Duration(seconds=-3)}, 0.0)])
+def test_waiting_is_never_negative(sent: dict[str, Any], expected: float | None) -> None:
+    """Nothing said is nothing known; a time that has passed is now."""
+    assert messages.read_decision(answer(**sent), request()).retry_after == expected
 
 
 MALFORMED_DECISIONS: dict[str, dict[str, Any]] = {

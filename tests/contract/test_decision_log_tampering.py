@@ -8,11 +8,11 @@ import apsw
 import pytest
 
 from interlock.adapters import store_sqlite
+from interlock.adapters.record_rows import Flaw
 from interlock.adapters.store_errors import StoreUnusable
 from interlock.adapters.store_sqlite import (
     APPLICATION_ID,
     MIGRATIONS,
-    Flaw,
     append_all,
     find_flaws,
     find_fork,

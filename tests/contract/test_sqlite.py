@@ -16,12 +16,11 @@ import pytest
 from interlock.adapters import sqlite
 from interlock.adapters.sqlite import (
     SingleWriter,
-    from_microseconds,
     open_database,
     process_lock,
-    to_microseconds,
 )
 from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
+from interlock.adapters.stored_time import from_microseconds, to_microseconds
 from tests.broken_disk import BrokenDisk
 from tests.fakes import NOON
 from tests.waiting import until

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import apsw
 
-from interlock.adapters.sqlite import SingleWriter, to_microseconds
+from interlock.adapters.sqlite import SingleWriter
 from interlock.adapters.store_errors import unavailable
+from interlock.adapters.stored_time import to_microseconds
 from interlock.core.cells import Cells, Change
 
 Result = TypeVar("Result")

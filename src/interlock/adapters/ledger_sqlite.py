@@ -2,25 +2,26 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import orjson
 import structlog
 
 from interlock.adapters.sqlite import (
     ProcessLock,
     SingleWriter,
-    from_microseconds,
     open_database,
     process_lock,
-    to_microseconds,
 )
 from interlock.adapters.store_errors import StoreUnavailable
+from interlock.adapters.stored_time import from_microseconds, to_microseconds
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
 from interlock.ports import Redemption
 
 logger = structlog.get_logger()
@@ -53,6 +54,16 @@ MIGRATIONS = (
     CREATE INDEX executions_waiting ON executions (sequence) WHERE delivery = 'waiting';
     CREATE INDEX executions_running ON executions (sequence) WHERE kind = '';
     """,
+    # What an outcome says beyond that, until it is delivered: results are not kept longer than they must be.
+    """
+    CREATE TABLE reports (
+        execution_id TEXT PRIMARY KEY REFERENCES executions (execution_id) ON DELETE CASCADE,
+        result BLOB NOT NULL,
+        result_truncated INTEGER NOT NULL CHECK (result_truncated IN (0, 1)),
+        usage TEXT NOT NULL,  -- JSON object, or null
+        memory_writes TEXT NOT NULL  -- JSON array of [key, version, digest]
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 _INSERT = """
@@ -65,12 +76,17 @@ _FINISH = """
     UPDATE executions SET end_time = ?, kind = ?, result_digest = ?, delivery = 'waiting'
     WHERE execution_id = ? AND kind = ''
 """
+_REPORT = "INSERT INTO reports VALUES (?, ?, ?, ?, ?)"
 _OUTCOME = "execution_id, decision_id, token_id, kind, result_digest, refusal, start_time, end_time"
 _RECOVER = f"""
     UPDATE executions SET end_time = max(?, start_time), kind = 'unknown', delivery = 'waiting'
     WHERE kind = '' RETURNING {_OUTCOME}
 """
-_WAITING = f"SELECT {_OUTCOME} FROM executions WHERE delivery = 'waiting' ORDER BY sequence LIMIT ?"
+_WAITING = f"""
+    SELECT {_OUTCOME}, result, result_truncated, usage, memory_writes
+    FROM executions LEFT JOIN reports USING (execution_id)
+    WHERE delivery = 'waiting' ORDER BY sequence LIMIT ?
+"""
 _EXECUTION = (
     "execution_id, token_id, decision_id, tool, kind, refusal, result_digest, start_time, end_time, delivery"
 )
@@ -78,7 +94,10 @@ _EXECUTION = (
 
 def open_ledger(path: Path, *, read_only: bool = False) -> apsw.Connection:
     """Open the ledger's database. Raises StoreUnusable, saying what is wrong."""
-    return open_database(path, APPLICATION_ID, MIGRATIONS, read_only=read_only)
+    connection = open_database(path, APPLICATION_ID, MIGRATIONS, read_only=read_only)
+    # What is forgotten is overwritten, so that no result is left in a free page (case 63).
+    connection.pragma("secure_delete", "on")
+    return connection
 
 
 def list_executions(
@@ -151,7 +170,7 @@ class SqliteLedger:
         """Outcomes that wait, oldest first."""
         with _unavailable():
             return await self._writer.read(
-                lambda db: [_to_outcome(row) for row in db.execute(_WAITING, (limit,))]
+                lambda db: [_with_report(row) for row in db.execute(_WAITING, (limit,))]
             )
 
     async def delivered(self, outcome: Outcome) -> None:
@@ -219,6 +238,8 @@ def _forget(db: apsw.Connection, redemption: Redemption) -> None:
 def _finish(db: apsw.Connection, outcome: Outcome) -> None:
     end = to_microseconds(outcome.end_time)
     db.execute(_FINISH, (end, outcome.kind.value, outcome.result_digest, outcome.execution_id))
+    if db.changes():
+        db.execute(_REPORT, _report(outcome))
 
 
 def _refuse(db: apsw.Connection, outcome: Outcome) -> None:
@@ -255,6 +276,38 @@ def _settle(db: apsw.Connection, outcome: Outcome, delivery: str) -> None:
     db.execute(
         "UPDATE executions SET delivery = ? WHERE execution_id = ? AND delivery = 'waiting'",
         (delivery, outcome.execution_id),
+    )
+    db.execute("DELETE FROM reports WHERE execution_id = ?", (outcome.execution_id,))
+
+
+def _report(outcome: Outcome) -> tuple[str, bytes, bool, str, str]:
+    usage = None if outcome.usage is None else asdict(outcome.usage)
+    writes = [[write.key, write.version, write.digest] for write in outcome.memory_writes]
+    return (
+        outcome.execution_id,
+        outcome.result,
+        outcome.result_truncated,
+        orjson.dumps(usage).decode(),
+        orjson.dumps(writes).decode(),
+    )
+
+
+def _with_report(row: Sequence[Any]) -> Outcome:
+    """The outcome with what it says beyond the rest; a refusal, and one of before there were any, has none."""
+    *told, result, result_truncated, usage, memory_writes = row
+    outcome = _to_outcome(told)
+    if result is None:
+        return outcome
+    stated = orjson.loads(usage)
+    return replace(
+        outcome,
+        result=result,
+        result_truncated=bool(result_truncated),
+        usage=None if stated is None else Usage(**stated),
+        memory_writes=tuple(
+            MemoryWrite(key=key, version=version, digest=digest)
+            for key, version, digest in orjson.loads(memory_writes)
+        ),
     )
 
 

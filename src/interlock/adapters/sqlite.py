@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,8 +21,6 @@ MINIMUM_SQLITE = (3, 51, 3)
 
 _PROBLEMS_TOLD = 5
 _BUSY_SHARE = 0.5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Result = TypeVar("Result")
 Operation = Callable[[apsw.Connection], Result]
@@ -165,16 +162,6 @@ def _pragma(connection: apsw.Connection, name: str) -> int:
     if not isinstance(value, int):
         raise StoreUnusable(f"`PRAGMA {name}` gave no number")
     return value
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Microseconds since the epoch, as times are stored: exact, unlike a float."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(stored: int) -> datetime:
-    """The moment, in UTC."""
-    return _EPOCH + stored * _MICROSECOND
 
 
 class _Job(Generic[Result]):

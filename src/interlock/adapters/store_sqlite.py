@@ -2,22 +2,30 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import apsw
 import orjson
 
 from interlock.adapters.cells_sqlite import in_sizes, load_cells, save_cells
-from interlock.adapters.sqlite import SingleWriter, from_microseconds, open_database, to_microseconds
+from interlock.adapters.record_rows import (
+    CHECKED_AT_START,
+    COLUMNS,
+    Flaw,
+    fork_from,
+    from_row,
+    head_after_row,
+    problem_of,
+    refusal,
+    to_row,
+)
+from interlock.adapters.sqlite import SingleWriter, open_database
 from interlock.adapters.store_errors import StoreUnusable, unavailable
 from interlock.core import record as records
 from interlock.core.record import Draft, Head, Record, RecordType
+from interlock.core.sealing import cells_of, seal_all
 
 APPLICATION_ID = 0x494C4B31  # "ILK1"
-CHECKED_AT_START = 10_000
-"""So many of the last records are checked at start; `interlock log verify` checks all."""
 
 MIGRATIONS = (
     # The triggers on INSERT are there for `INSERT OR REPLACE`, which removes a row and fires none on DELETE.
@@ -75,20 +83,11 @@ MIGRATIONS = (
     """,
 )
 
-_COLUMNS = "log_index, type, tenant, once, decision_id, session, timestamp, content, leaf_hash, chain_hash"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SELECT = f"SELECT {_COLUMNS} FROM records WHERE"
+_SELECT = f"SELECT {COLUMNS} FROM records WHERE"
 # `<> ''` lets SQLite use the partial indexes; without it, it reads the whole log.
 _OF_DECISION = "decision_id = ? AND decision_id <> ''"
 _LEAST_INTEGER = -(2**63)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flaw:
-    """A place where the log is not what was written. `problem` goes on from "record N"."""
-
-    log_index: int
-    problem: str
 
 
 def open_store(path: Path, *, read_only: bool = False) -> apsw.Connection:
@@ -96,10 +95,7 @@ def open_store(path: Path, *, read_only: bool = False) -> apsw.Connection:
     connection = open_database(path, APPLICATION_ID, MIGRATIONS, read_only=read_only)
     if flaw := next(find_flaws(connection, last=CHECKED_AT_START), None):
         connection.close()
-        raise StoreUnusable(
-            f"`{path}`: record {flaw.log_index} {flaw.problem}; "
-            "see `interlock log verify`, restore the store from a copy"
-        )
+        raise StoreUnusable(refusal(str(path), flaw))
     return connection
 
 
@@ -124,21 +120,16 @@ def find_fork(connection: apsw.Connection, noted: Head) -> Flaw | None:
     """
     if noted.size == 0:
         return None
-    last = noted.size - 1
-    row = connection.execute("SELECT chain_hash FROM records WHERE log_index = ?", (last,)).fetchone()
-    if row is None:
-        size = read_head(connection).size
-        return Flaw(log_index=last, problem=f"is missing: expected {noted.size} records, got {size}")
-    if row[0] != noted.chain_hash:
-        return Flaw(log_index=last, problem="is not the one that the noted head ends with")
-    return None
+    query = "SELECT chain_hash FROM records WHERE log_index = ?"
+    row = connection.execute(query, (noted.size - 1,)).fetchone()
+    return fork_from(noted, row[0] if row else None, read_head(connection).size)
 
 
 def read_head(connection: apsw.Connection) -> Head:
     """Where the log stands."""
     query = "SELECT log_index, chain_hash FROM records ORDER BY log_index DESC LIMIT 1"
     row = connection.execute(query).fetchone()
-    return Head(size=row[0] + 1, chain_hash=row[1]) if row else records.EMPTY
+    return head_after_row(row) if row else records.EMPTY
 
 
 def scan(
@@ -158,7 +149,7 @@ def scan(
     conditions = [f"{name} = :{name} AND {name} <> ''" for name, value in wanted.items() if value]
     query = f"{_SELECT} {' AND '.join(['log_index >= :start', *conditions])} ORDER BY log_index LIMIT :limit"
     values = {**wanted, "start": start, "limit": -1 if limit is None else limit}
-    return (_record(row) for row in connection.execute(query, values))
+    return (from_row(row) for row in connection.execute(query, values))
 
 
 class SqliteDecisionLog:
@@ -201,7 +192,7 @@ class SqliteDecisionLog:
         values = [value for tenant in tenants for kind in kinds for value in (tenant, kind.value, *ends)]
         with unavailable():
             return await self._writer.read(
-                lambda db: [_record(row) for row in db.execute(query, (*values, limit))]
+                lambda db: [from_row(row) for row in db.execute(query, (*values, limit))]
             )
 
     async def get_record(self, log_index: int) -> Record | None:
@@ -220,7 +211,9 @@ class SqliteDecisionLog:
         values = (tenant, session, start, limit)
         with unavailable():
             return await self._writer.read(
-                lambda db: [_record(row) for row in db.execute(f"{query} ORDER BY log_index LIMIT ?", values)]
+                lambda db: [
+                    from_row(row) for row in db.execute(f"{query} ORDER BY log_index LIMIT ?", values)
+                ]
             )
 
     async def head(self) -> Head:
@@ -233,42 +226,33 @@ class SqliteDecisionLog:
             row = await self._writer.read(
                 lambda db: db.execute(f"{_SELECT} {condition}", (value,)).fetchone()
             )
-        return _record(row) if row else None
+        return from_row(row) if row else None
 
 
 def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[Record]:
     """Seal and insert within the caller's transaction; a name that is in the log gives its record back."""
     present = _find_onces(connection, [draft.once for draft in drafts])
-    cells = load_cells(connection, {key for draft in drafts if draft.change for key in draft.change.keys})
-    head, appended, new = read_head(connection), [], []
-    for draft in drafts:
-        record = present.get(draft.once)
-        if record is None:
-            record = records.seal(draft.change.run(draft, cells) if draft.change else draft, head)
-            head = records.head_after(record)
-            new.append(record)
-            if draft.once:
-                present[draft.once] = record
-        appended.append(record)
-    _insert(connection, new)
+    cells = load_cells(connection, cells_of(drafts, present))
+    sealed = seal_all(drafts, present, cells, read_head(connection))
+    _insert(connection, sealed.new)
     save_cells(connection, cells)
-    return appended
+    return sealed.appended
 
 
 def _insert(connection: apsw.Connection, new: Sequence[Record]) -> None:
     for part in in_sizes(new):
-        connection.execute(_inserting(len(part)), [value for record in part for value in _row(record)])
+        connection.execute(_inserting(len(part)), [value for record in part for value in to_row(record)])
 
 
 @functools.cache
 def _inserting(size: int) -> str:
-    return f"INSERT INTO records ({_COLUMNS}) VALUES {', '.join([_MARKS] * size)}"
+    return f"INSERT INTO records ({COLUMNS}) VALUES {', '.join([_MARKS] * size)}"
 
 
 def _find_onces(connection: apsw.Connection, onces: Sequence[str]) -> dict[str, Record]:
     """The records that bear these names."""
     query = f"{_SELECT} once IN (SELECT value FROM json_each(?)) AND once <> ''"
-    return {row[3]: _record(row) for row in connection.execute(query, (orjson.dumps(onces).decode(),))}
+    return {row[3]: from_row(row) for row in connection.execute(query, (orjson.dumps(onces).decode(),))}
 
 
 def _find_decisions(connection: apsw.Connection, decision_ids: Sequence[str]) -> dict[str, Record]:
@@ -277,7 +261,9 @@ def _find_decisions(connection: apsw.Connection, decision_ids: Sequence[str]) ->
         f"{_SELECT} decision_id IN (SELECT value FROM json_each(?)) AND decision_id <> '' "
         f"AND type = '{RecordType.DECISION}'"
     )
-    return {row[4]: _record(row) for row in connection.execute(query, (orjson.dumps(decision_ids).decode(),))}
+    return {
+        row[4]: from_row(row) for row in connection.execute(query, (orjson.dumps(decision_ids).decode(),))
+    }
 
 
 def _checks(connection: apsw.Connection, last: int | None) -> Iterator[tuple[int, str]]:
@@ -290,15 +276,8 @@ def _checks(connection: apsw.Connection, last: int | None) -> Iterator[tuple[int
     head = _head_before(connection, start)
     query = f"{_SELECT} log_index >= ? ORDER BY log_index"
     for row in connection.execute(query, (start or _LEAST_INTEGER,)):
-        yield row[0], _problem(row, head)
-        head = Head(size=row[0] + 1, chain_hash=row[9])
-
-
-def _problem(row: tuple[Any, ...], head: Head) -> str:
-    try:
-        return records.problem(_record(row), head)
-    except (ValueError, OverflowError):
-        return "has a type or a time that no record has"
+        yield row[0], problem_of(row, head)
+        head = head_after_row(row)
 
 
 def _head_before(connection: apsw.Connection, start: int) -> Head:
@@ -306,34 +285,3 @@ def _head_before(connection: apsw.Connection, start: int) -> Head:
         return records.EMPTY
     row = connection.execute("SELECT chain_hash FROM records WHERE log_index = ?", (start - 1,)).fetchone()
     return Head(size=start, chain_hash=row[0] if row else b"")
-
-
-def _row(record: Record) -> tuple[Any, ...]:
-    return (
-        record.log_index,
-        record.type.value,
-        record.tenant,
-        record.once,
-        record.decision_id,
-        record.session,
-        to_microseconds(record.timestamp),
-        record.content,
-        record.leaf_hash,
-        record.chain_hash,
-    )
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    log_index, kind, tenant, once, decision_id, session, timestamp, content, leaf, chain = row
-    return Record(
-        log_index=log_index,
-        type=RecordType(kind),
-        tenant=tenant,
-        once=once,
-        decision_id=decision_id,
-        session=session,
-        timestamp=from_microseconds(timestamp),
-        content=content,
-        leaf_hash=leaf,
-        chain_hash=chain,
-    )

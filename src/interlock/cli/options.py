@@ -22,14 +22,22 @@ CaFile = Annotated[
     Path | None, typer.Option("--ca-file", help="CA certificate (PEM) that the server's is checked with.")
 ]
 
+Store = Annotated[
+    str,
+    typer.Option(
+        help="PostgreSQL for the decision log and all state, `postgresql://USER@HOST/DATABASE`, "
+        "instead of the settings' `store`."
+    ),
+]
+
 DEFAULT_CONFIG = Path("interlock.toml")
 DEFAULT_ADDRESS = "127.0.0.1:7410"
 DEFAULT_GATEWAY = "127.0.0.1:7420"
 
 
-def settings_of(config: Path) -> Settings:
-    """The settings. Raises SettingsError."""
-    return load_settings(config)
+def settings_of(config: Path, *, store: str = "") -> Settings:
+    """The settings, with another store where one is named. Raises SettingsError."""
+    return load_settings(config, store=store)
 
 
 def read_secret(file: Path | None, *, name: str, environment: str | None) -> str:

@@ -11,10 +11,9 @@ from interlock.adapters.catalog_files import load_catalog
 from interlock.adapters.ledger_sqlite import open_ledger
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
-from interlock.adapters.store_sqlite import open_store
 from interlock.compose.keys import list_keys
 from interlock.compose.opa import locate_opa
-from interlock.compose.places import keys_folder, ledger_file, store_file
+from interlock.compose.places import keys_folder, ledger_file
 from interlock.compose.settings import (
     DEVELOPMENT,
     GatewaySettings,
@@ -23,6 +22,7 @@ from interlock.compose.settings import (
     is_loopback,
     load_settings,
 )
+from interlock.compose.store import look_at_store
 from interlock.compose.user_errors import USER_ERRORS
 from interlock.core.identity import split_credential
 
@@ -59,8 +59,7 @@ def _service(settings: Settings, service: ServiceSettings) -> Iterator[Examinati
     yield _try("catalog", lambda: f"{len(load_catalog(service.catalog).tools)} tools")
     yield _try("policies", lambda: _policies(service))
     yield _private("data folder", service.data_dir)
-    if (store_file(service)).exists():
-        yield _try("decision log", lambda: _store(store_file(service)))
+    yield _try("decision log", lambda: look_at_store(service))
     if (keys_folder(service)).exists():
         yield _try("keys", lambda: ", ".join(f"{key.kid} {key.state}" for key in list_keys(settings)))
 
@@ -113,12 +112,6 @@ def _private(subject: str, folder: Path) -> Examination:
             problem=f"`{folder}` is open to others; run `chmod 700 {folder}`",
         )
     return Examination(subject=subject, found=str(folder))
-
-
-def _store(path: Path) -> str:
-    connection = open_store(path, read_only=True)
-    connection.close()
-    return f"{path}, its last records verified"
 
 
 def _ledger(path: Path) -> str:

@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from interlock.adapters.postgres_address import VERIFIED, PostgresAddress, parse_address
 
 PREFIX = "INTERLOCK_"
 DEVELOPMENT = "dev"
@@ -33,7 +43,7 @@ class SettingsError(ValueError):
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Tls(_Closed):
@@ -80,6 +90,8 @@ class ServiceSettings(_Closed):
     http_listen: Address = "127.0.0.1:7411"
     tls: Tls | None = None
     data_dir: Path = Path(".interlock/service")
+    store: Annotated[str, Field(repr=False)] = ""
+    store_password_file: Path | None = None
     issuer: Annotated[str, Field(min_length=1, max_length=256)] = "interlock"
     catalog: Annotated[tuple[Path, ...], Field(min_length=1)]
     policy: PolicySettings
@@ -100,6 +112,21 @@ class ServiceSettings(_Closed):
             raise ValueError("`default_deadline_seconds` must be at most `longest_deadline_seconds`")
         if self.session_idle_seconds > self.session_retention_days * 86_400:
             raise ValueError("`session_idle_seconds` must be at most `session_retention_days`")
+        return self
+
+    @field_validator("store")
+    @classmethod
+    def _safe_store(cls, url: str) -> str:
+        if url:
+            _check_reach(parse_address(url))
+        return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.store_password_file and not self.store:
+            raise ValueError("`store_password_file` needs `store`, the PostgreSQL that it is for")
+        if self.store_password_file and parse_address(self.store).password:
+            raise ValueError("set a password in `store` or in `store_password_file`, not in both")
         return self
 
 
@@ -153,6 +180,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
     file: ClassVar[Path | None] = None
@@ -165,13 +193,13 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then the file; nothing else."""
-        return (env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.file))
+        """What the command line says, then the environment, then the file; nothing else."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.file))
 
     @model_validator(mode="after")
     def _safe_addresses(self) -> Self:
@@ -195,14 +223,17 @@ class Settings(BaseSettings):
             )
 
 
-def load_settings(file: Path | None) -> Settings:
-    """Read the settings; relative paths in the file are relative to it. Raises SettingsError."""
+def load_settings(file: Path | None, *, store: str = "") -> Settings:
+    """Read the settings; relative paths in the file are relative to it. Raises SettingsError.
+
+    `store` is taken for the service's, where it is not empty.
+    """
     if file is not None and not file.is_file():
         raise SettingsError(f"there is no file `{file}`; docs/settings.md shows one")
     _refuse_unknown(os.environ)
     reader = type("SettingsOfFile", (Settings,), {"file": file, "__annotations__": {}})
     try:
-        settings = reader()
+        settings = reader(**({"service": {"store": store}} if store else {}))
     except (ValidationError, ValueError) as error:
         raise SettingsError(_explain(error, file)) from error
     return _anchored(settings, file.parent if file else Path())
@@ -221,6 +252,17 @@ def is_loopback(address: str) -> bool:
 
 def _is_local_url(url: str) -> bool:
     return is_loopback(f"{urlsplit(url).hostname or ''}:0")
+
+
+def _check_reach(store: PostgresAddress) -> None:
+    elsewhere = [
+        host for host, _ in store.hosts if not host.startswith("/") and not is_loopback(f"[{host}]:0")
+    ]
+    if elsewhere and not store.tls:
+        raise ValueError(
+            f"is at `{elsewhere[0]}`: anywhere but on this machine it needs `sslmode={VERIFIED}`, "
+            "for records and credentials' hashes cross the network"
+        )
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:

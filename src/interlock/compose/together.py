@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from interlock.adapters.child_process import ends_with_us
 from interlock.compose.process import listen_for_signals
-from interlock.compose.settings import ServiceSettings
+from interlock.compose.settings import PREFIX, ServiceSettings
 
 LOOK_SECONDS = 0.05
 
@@ -22,7 +25,9 @@ async def run_both(config: Path, service: ServiceSettings) -> int:
     processes: list[Process] = []
     told = asyncio.create_task(listen_for_signals().wait())
     try:
-        processes.append(await _start("serve", config))
+        # In the environment, which other users cannot read: there may be a password in it.
+        store = {f"{PREFIX}SERVICE__STORE": service.store} if service.store else {}
+        processes.append(await _start("serve", config, store))
         listening = asyncio.create_task(_until_listening(service))
         if await _first_of(listening, told, processes) is listening:
             processes.append(await _start("gateway", config))
@@ -32,10 +37,12 @@ async def run_both(config: Path, service: ServiceSettings) -> int:
         await _end_all(processes)
 
 
-async def _start(verb: str, config: Path) -> Process:
+async def _start(verb: str, config: Path, variables: Mapping[str, str] = MappingProxyType({})) -> Process:
     command = [*ends_with_us(), sys.executable, "-m", "interlock", verb, "--config", str(config)]
     # In a session of its own, so that Ctrl-C in the terminal reaches it through us alone, once.
-    return await asyncio.create_subprocess_exec(*command, start_new_session=True)
+    return await asyncio.create_subprocess_exec(
+        *command, env=os.environ | dict(variables), start_new_session=True
+    )
 
 
 async def _until_listening(service: ServiceSettings) -> None:

@@ -4,7 +4,6 @@ from interlock.adapters.mcp_servers import McpServerError
 from interlock.adapters.opa_binary import OpaError
 from interlock.adapters.opa_sidecar import SidecarError
 from interlock.adapters.policy_bundle import PolicyBundleError
-from interlock.adapters.policy_pin_sqlite import PolicyRollback
 from interlock.adapters.policy_signing_key import PolicySigningKeyError
 from interlock.adapters.signing_key import SigningKeyError
 from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
@@ -14,6 +13,7 @@ from interlock.compose.grpc_server import ServerError
 from interlock.compose.settings import SettingsError
 from interlock.core.catalog import CatalogError
 from interlock.core.errors import InterlockError
+from interlock.core.policy_pin import PolicyRollback
 
 USER_ERRORS = (
     CatalogError,

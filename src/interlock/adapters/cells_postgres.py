@@ -1,0 +1,96 @@
+"""Cells in the decision service's store on PostgreSQL, where several services change them at once.
+
+Every transaction first makes the cells that are missing and then locks all of its cells, both in the order of
+their keys. So whoever waits for a row holds only rows of lesser keys, or rows that nobody else can see yet,
+and no two wait for each other.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from interlock.adapters.postgres import Connection, Postgres, TryAgain
+from interlock.adapters.store_errors import unavailable
+from interlock.adapters.stored_time import to_microseconds
+from interlock.core.cells import Cells, Change
+
+Result = TypeVar("Result")
+
+EXPIRY_STEP = 600 * 1_000_000
+"""Ends of cells are kept in steps of so many microseconds: most writes of a cell leave its index as it is."""
+
+# A cell that is made only to be locked may be forgotten at once.
+_MAKE = """
+    INSERT INTO cells (key, data, expire_time) SELECT key, '', 0 FROM unnest($1::bytea[]) AS wanted (key)
+    ON CONFLICT (key) DO NOTHING
+"""
+_LOCK = "SELECT key, data FROM cells WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE"
+_WRITE = """
+    UPDATE cells SET data = new.data, expire_time = new.expire_time
+    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS new (key, data, expire_time)
+    WHERE cells.key = new.key
+"""
+_PRUNE = """
+    WITH over AS (
+        SELECT key FROM cells WHERE expire_time < $1 ORDER BY expire_time LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM cells USING over WHERE cells.key = over.key
+"""
+
+
+class PostgresSessionState:
+    """ports.SessionState on the store."""
+
+    def __init__(self, database: Postgres) -> None:
+        self._database = database
+
+    async def apply(self, changes: Sequence[Change[Result]], *, durable: bool) -> list[Result]:
+        """All of the changes in one transaction, of one statement for each thing that is done to its cells."""
+        with unavailable():
+            return await self._database.write(lambda connection: _apply(connection, changes), durable=durable)
+
+    async def prune(self, at: datetime, *, limit: int) -> int:
+        """Forget at most `limit` cells whose time is over; those that somebody works on are for the next time."""
+        with unavailable():
+            return await self._database.write(lambda connection: _prune(connection, at, limit), durable=False)
+
+
+async def _apply(connection: Connection, changes: Sequence[Change[Result]]) -> list[Result]:
+    cells = await lock_cells(connection, {key for change in changes for key in change.keys})
+    results = [change.run(cells) for change in changes]
+    await save_cells(connection, cells)
+    return results
+
+
+async def lock_cells(connection: Connection, keys: Iterable[bytes]) -> Cells:
+    """The cells of these keys, for this transaction alone until its end.
+
+    Raises TryAgain where one was forgotten between its making and its locking.
+    """
+    wanted = sorted(keys)
+    if not wanted:
+        return Cells({})
+    await connection.execute(_MAKE, wanted)
+    found = dict(await connection.fetch(_LOCK, wanted))
+    if len(found) < len(wanted):
+        raise TryAgain("a cell was forgotten while it was wanted")
+    return Cells(found)
+
+
+async def save_cells(connection: Connection, cells: Cells) -> None:
+    """Keep what was changed."""
+    changed = cells.changed()
+    if changed:
+        data = [data for data, _ in changed.values()]
+        ends = [_in_steps(ends) for _, ends in changed.values()]
+        await connection.execute(_WRITE, list(changed), data, ends)
+
+
+def _in_steps(ends: datetime) -> int:
+    """The end in microseconds, no earlier than it is."""
+    return -(-to_microseconds(ends) // EXPIRY_STEP) * EXPIRY_STEP
+
+
+async def _prune(connection: Connection, at: datetime, limit: int) -> int:
+    deleted = await connection.execute(_PRUNE, to_microseconds(at), limit)
+    return int(deleted.rpartition(" ")[2])

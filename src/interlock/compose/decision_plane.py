@@ -4,6 +4,7 @@ import contextlib
 import functools
 import platform
 import secrets
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,6 @@ from interlock.compose.store import Store, open_store
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
 from interlock.core.normalize import normalize
-from interlock.core.policy_pin import Activation
 from interlock.core.proposal import Proposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
@@ -33,6 +33,7 @@ from interlock.flows.coalesce import Bounds, Coalescer
 from interlock.flows.decide import Decider, decide
 from interlock.flows.forget import EVERY_SECONDS, forget_regularly
 from interlock.flows.report_outcome import Reporting, report_outcome
+from interlock.flows.sessions import Sessions
 from interlock.rpc.audit_servicer import AuditServicer
 from interlock.rpc.decision_servicer import DecisionServicer
 from interlock.rpc.endpoint import Deadlines, service_handler
@@ -51,26 +52,42 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
         store = await stack.enter_async_context(open_store(service))
         policy = await stack.enter_async_context(run_policy(service, opa))
         await _activate(store, policy, settings)
-        measuring = await _measuring(service, store)
-        forgetting = forget_regularly(store.state, SystemClock(), every_seconds=EVERY_SECONDS)
+        parts = Parts(
+            environment=settings.environment,
+            service=service,
+            store=store,
+            policy=policy,
+            measuring=await _measuring(service, store),
+        )
+        forgetting = forget_regularly(store.state, parts.clock, every_seconds=EVERY_SECONDS)
         await stack.enter_async_context(background(forgetting))
-        await serve(_process(settings.environment, service, store, policy, measuring), announce)
+        await serve(_process(parts), announce)
 
 
-def _process(
-    environment: str, service: ServiceSettings, store: Store, policy: RunningPolicy, measuring: Measuring
-) -> Process:
-    clock, meter = SystemClock(), PrometheusMeter()
-    signer = open_or_create(keys_folder(service), clock.now)
-    coalescer = _coalescer(environment, service, store, policy, signer, clock, measuring)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the decision service is made of, before it is put together."""
+
+    environment: str
+    service: ServiceSettings
+    store: Store
+    policy: RunningPolicy
+    measuring: Measuring
+    clock: SystemClock = field(default_factory=SystemClock)
+    meter: PrometheusMeter = field(default_factory=PrometheusMeter)
+
+
+def _process(parts: Parts) -> Process:
+    signer = open_or_create(keys_folder(parts.service), parts.clock.now)
+    coalescer = _coalescer(parts, signer)
     return Process(
-        settings=service,
-        handlers=_handlers(service, store, coalescer, clock, meter, measuring),
-        checks={"decision_log": store.log.writable, "policy": policy.engine.ready},
-        metrics=meter.expose,
+        settings=parts.service,
+        handlers=_handlers(parts, coalescer),
+        checks={"decision_log": parts.store.log.writable, "policy": parts.policy.engine.ready},
+        metrics=parts.meter.expose,
         jwks=signer.jwks,
         drain=coalescer.drain,
-        says={"policy_revision": policy.revision},
+        says={"policy_revision": parts.policy.revision},
     )
 
 
@@ -86,74 +103,67 @@ async def _measuring(service: ServiceSettings, store: Store) -> Measuring:
 
 
 async def _activate(store: Store, policy: RunningPolicy, settings: Settings) -> None:
-    activation = Activation(
+    await store.activate(
         revision=policy.revision,
         sequence=policy.sequence,
         labels=_labels(settings.environment),
-        time=SystemClock().now(),
+        now=SystemClock().now(),
     )
-    await store.activate(activation)
 
 
-def _coalescer(
-    environment: str,
-    service: ServiceSettings,
-    store: Store,
-    policy: RunningPolicy,
-    signer: TokenSigner,
-    clock: SystemClock,
-    measuring: Measuring,
-) -> Coalescer[Proposal, Decision]:
+def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal, Decision]:
+    service = parts.service
     terms = Terms(
         issuer=service.issuer,
-        environment=environment,
+        environment=parts.environment,
         token_life=timedelta(seconds=service.token_life_seconds),
-        labels=_labels(environment),
+        labels=_labels(parts.environment),
     )
     decider = Decider(
-        log=store.log,
-        reader=store.log,
-        state=store.state,
-        engine=policy.engine,
+        log=parts.store.log,
+        reader=parts.store.log,
+        state=parts.store.state,
+        engine=parts.policy.engine,
         signer=signer,
-        clock=clock,
+        clock=parts.clock,
         identifiers=RandomIdentifiers(),
         terms=terms,
-        measuring=measuring,
+        measuring=parts.measuring,
     )
     bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
     return Coalescer(lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds)
 
 
 def _handlers(
-    service: ServiceSettings,
-    store: Store,
-    coalescer: Coalescer[Proposal, Decision],
-    clock: SystemClock,
-    meter: PrometheusMeter,
-    measuring: Measuring,
+    parts: Parts, coalescer: Coalescer[Proposal, Decision]
 ) -> list[tuple[str, grpc.GenericRpcHandler]]:
+    service, log = parts.service, parts.store.log
     secret = secret_key(keys_folder(service), "digests")
-    catalog = catalog_files.load_catalog(service.catalog)
-    reporting = Reporting(reader=store.log, log=store.log, clock=clock, measuring=measuring)
+    seal = KeyedDigest(secret, "page-tokens")
+    reporting = Reporting(reader=log, log=log, clock=parts.clock, measuring=parts.measuring)
+    sessions = Sessions(
+        state=parts.store.state, reader=log, clock=parts.clock, measuring=parts.measuring, seal=seal
+    )
     decisions = DecisionServicer(
         normalize=functools.partial(
-            normalize, catalog=catalog, conceal=KeyedDigest(secret, "concealed-arguments")
+            normalize,
+            catalog=catalog_files.load_catalog(service.catalog),
+            conceal=KeyedDigest(secret, "concealed-arguments"),
         ),
         coalescer=coalescer,
         report=functools.partial(report_outcome, reporting=reporting),
-        meter=meter,
+        sessions=sessions,
+        meter=parts.meter,
     )
-    audit = AuditServicer(reader=store.log, seal=KeyedDigest(secret, "page-tokens"))
     handle = functools.partial(
         service_handler,
-        meter=meter,
+        meter=parts.meter,
         deadlines=Deadlines(
             default=service.default_deadline_seconds, longest=service.longest_deadline_seconds
         ),
-        authenticate=functools.partial(authenticate, credentials=store.credentials),
+        authenticate=functools.partial(authenticate, credentials=parts.store.credentials),
     )
-    return [handle(decisions), handle(audit)]
+    return [handle(decisions), handle(AuditServicer(reader=log, seal=seal))]
 
 
 def _labels(environment: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
+from interlock.core.reservation import Lease
 
 RETRY_AFTER = "retry_after_seconds"
 """Key of a reason's metadata: the seconds after which its cause has passed."""
@@ -42,6 +43,7 @@ class Concluded:
 
     tenant: str
     agent: str
+    user: str
     session_id: str
     request_id: str
     payload_digest: str
@@ -205,6 +207,7 @@ def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Con
     return Concluded(
         tenant=fields["tenant"],
         agent=fields["agent"],
+        user=fields["input"]["subject"]["user"],
         session_id=fields["input"]["context"]["session_id"],
         request_id=fields["request_id"],
         payload_digest=fields["payload_digest"],
@@ -226,10 +229,11 @@ def claims(concluded: Concluded, log_index: int) -> dict[str, Any] | None:
     terms = concluded.token
     if not concluded.answer.allows or terms is None:
         return None
+    leases = _leases(concluded.answer, fence=log_index)
     return {
         "iss": terms["iss"],
         "aud": terms["aud"],
-        "sub": concluded.agent,
+        "sub": concluded.user or concluded.agent,
         "act": {"sub": concluded.agent},
         "tenant": concluded.tenant,
         "iat": terms["iat"],
@@ -245,7 +249,17 @@ def claims(concluded: Concluded, log_index: int) -> dict[str, Any] | None:
         "args_digest": concluded.arguments_digest,
         "obligations": [obligation.as_json() for obligation in concluded.answer.obligations],
         "env": terms["env"],
+        **({"leases": leases} if leases else {}),
     }
+
+
+def _leases(answer: PolicyAnswer, *, fence: int) -> list[dict[str, Any]]:
+    """What the call has for itself. Places in the log only grow, in the order in which leases are taken."""
+    return [
+        {"resource": reservation.resource, "fence": fence}
+        for reservation in answer.reservations
+        if isinstance(reservation, Lease)
+    ]
 
 
 def decision(concluded: Concluded, log_index: int, execution_token: str) -> Decision:

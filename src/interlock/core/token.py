@@ -55,10 +55,20 @@ class Actor(_Closed):
     sub: Identifier
 
 
+class Lease(_Closed):
+    """A resource that the call has for itself. `fence` grows with each holder of it, so that what guards the
+    resource can refuse one that was overtaken.
+    """
+
+    resource: Annotated[str, Field(min_length=1, max_length=512)]
+    fence: Seconds
+
+
 class Claims(_Closed):
     """What the token permits: one call of `tool` with arguments of `args_digest`, once, at gateway `aud`.
 
-    `iat`, `nbf` and `exp` are seconds since the epoch; digests are SHA-256, base64url without padding.
+    `iat`, `nbf` and `exp` are seconds since the epoch; digests are SHA-256, base64url without padding. `leases`
+    is left out where there are none, so that a gateway of before takes the token.
     """
 
     iss: Annotated[str, Field(min_length=1, max_length=256)]
@@ -79,6 +89,7 @@ class Claims(_Closed):
     args_digest: Digest
     obligations: Annotated[tuple[Obligation, ...], Field(strict=False)]
     env: Identifier
+    leases: Annotated[tuple[Lease, ...], Field(strict=False, min_length=1)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from interlock.compose.store import Store, open_store
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
 from interlock.core.normalize import normalize
+from interlock.core.policy_pin import Activation
 from interlock.core.proposal import Proposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
@@ -103,12 +104,13 @@ async def _measuring(service: ServiceSettings, store: Store) -> Measuring:
 
 
 async def _activate(store: Store, policy: RunningPolicy, settings: Settings) -> None:
-    await store.activate(
+    activation = Activation(
         revision=policy.revision,
         sequence=policy.sequence,
         labels=_labels(settings.environment),
-        now=SystemClock().now(),
+        time=SystemClock().now(),
     )
+    await store.activate(activation)
 
 
 def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal, Decision]:

@@ -5,9 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, model_validator
 
-from interlock.core.canonical import canonicalize
+from interlock.core.reason import Reason, recordable
+from interlock.core.reservation import MAX_RESERVATIONS, Reservation, distinct
+
+__all__ = ["Decision", "Evaluated", "Obligation", "PolicyAnswer", "Reason", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -18,28 +21,10 @@ class Verdict(StrEnum):
     ESCALATE = "escalate"
 
 
-ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", max_length=128)]
-
-
-def _recordable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """What has no canonical form, such as an integer beyond 2^53-1, could not go on record."""
-    canonicalize(value)
-    return value
-
-
 class _Strict(BaseModel):
     """What crosses the boundary from the policy engine: exact types, no unknown key."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class Reason(_Strict):
-    """Why: a stable code `topic.name`, a text for a person, data for a program, and where it applies."""
-
-    code: ReasonCode
-    message: Annotated[str, Field(min_length=1, max_length=1024)]
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_recordable)] = Field(default_factory=dict)
-    path: Annotated[str, Field(pattern=r"^(?s:(/.*)?)$", max_length=1024)] = ""
 
 
 class Obligation(BaseModel):
@@ -55,7 +40,7 @@ class Obligation(BaseModel):
 
     @model_validator(mode="after")
     def _is_recordable(self) -> "Obligation":
-        _recordable(self.__pydantic_extra__)
+        recordable(self.__pydantic_extra__)
         return self
 
     @property
@@ -71,15 +56,17 @@ class Obligation(BaseModel):
 class PolicyAnswer(_Strict):
     """`data.interlock.decision.result`, checked against its contract. Exactly these four keys.
 
-    An allow must say why (an empty set of reasons never means yes). No kind of reservation is defined
-    yet, so an answer that asks for one is out of contract and yields no token.
+    An allow must say why (an empty set of reasons never means yes), and reserves something only once: of two
+    reservations for one budget, rate, resource or the tool's breaker, nobody could say whether both are meant.
     """
 
     verdict: Literal["allow", "deny", "escalate"]
     # The first that is broken is enough: telling of half a million of them would hold up everybody else.
     reasons: Annotated[tuple[Reason, ...], FailFast()] = Field(strict=False)
     obligations: Annotated[tuple[Obligation, ...], FailFast()] = Field(strict=False)
-    reservations: tuple[()] = Field(strict=False)
+    reservations: Annotated[
+        tuple[Reservation, ...], FailFast(), Field(max_length=MAX_RESERVATIONS, strict=False)
+    ]
 
     def as_json(self) -> dict[str, Any]:
         """The answer as the JSON object that the policy gave, with what it left to defaults."""
@@ -95,7 +82,7 @@ class PolicyAnswer(_Strict):
                 for reason in self.reasons
             ],
             "obligations": [obligation.as_json() for obligation in self.obligations],
-            "reservations": [],
+            "reservations": [reservation.model_dump() for reservation in self.reservations],
         }
 
     @property
@@ -107,6 +94,12 @@ class PolicyAnswer(_Strict):
     def _an_allow_says_why(self) -> "PolicyAnswer":
         if self.allows and not self.reasons:
             raise ValueError("an allow needs at least one reason")
+        return self
+
+    @model_validator(mode="after")
+    def _reserves_once(self) -> "PolicyAnswer":
+        if not distinct(self.reservations):
+            raise ValueError("two reservations are for the same budget, rate, resource or breaker")
         return self
 
 

@@ -1,0 +1,221 @@
+"""Taking what an allow reserves, all or none, and settling it by the call's outcome.
+
+These run within the transaction that puts the decision or the outcome on record, on cells that it has locked,
+so that what is held, what is used and the log always agree (case 56).
+"""
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from interlock.core.breaker import BreakerCell, breaker_key
+from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.errors import ErrorReason
+from interlock.core.holds import EFFECTS, Effect, Ending, Held, Quota, Settling, Standing, Taking
+from interlock.core.moments import SECOND, from_microseconds, microseconds_of, to_microseconds
+from interlock.core.outcome import OutcomeKind, Usage
+from interlock.core.quota import BudgetCell, ConcurrencyCell, LeaseCell, RateCell
+from interlock.core.reservation import Reservation, Scope, Shortfall
+
+LEEWAY = 60 * SECOND
+"""The most that a gateway's clock may differ: until then it may still redeem a token that has expired here."""
+
+_NOTHING_TOLD = Usage()
+_NO_HOLD = Effect(Standing.NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds, taken from the decision. `user` is empty where no user stands behind the agent."""
+
+    tenant: str
+    agent: str
+    user: str
+    session_id: str
+    tool: str
+    decision_id: str
+
+    def within(self, scope: Scope) -> tuple[str, ...]:
+        """What the scope is, within the tenant, for this holder. An agent without a user is its own user."""
+        match scope:
+            case "session":
+                return ("session", self.agent, self.session_id)
+            case "agent":
+                return ("agent", self.agent)
+            case "user":
+                return ("user", "user", self.user) if self.user else ("user", "agent", self.agent)
+            case "tenant":
+                return ("tenant",)
+
+
+_CONTENTS: Mapping[str, type[Quota]] = {
+    "budget": BudgetCell,
+    "rate": RateCell,
+    "concurrency": ConcurrencyCell,
+    "lease": LeaseCell,
+    "breaker": BreakerCell,
+}
+_OF_MANY = frozenset({"budget", "concurrency"})
+"""What many decisions hold something of in one cell."""
+
+
+def reservation_keys(reservations: Iterable[Reservation], holder: Holder) -> frozenset[bytes]:
+    """The cells that taking and settling these read or write."""
+    wanted = list(reservations)
+    keys = [_cell(terms, holder) for terms in wanted]
+    return frozenset([*keys, _held_cell(holder)] if _are_held(wanted) else keys)
+
+
+def take(
+    reservations: Iterable[Reservation],
+    holder: Holder,
+    cells: Cells,
+    *,
+    at: datetime,
+    ends: datetime,
+    token_ends: datetime,
+) -> tuple[Shortfall, ...]:
+    """Take all of them, until an outcome settles them or `ends`; or none, and tell each that is lacking.
+
+    What a decision holds already it does not take again.
+    """
+    wanted = [terms for terms in reservations if terms.type != "breaker" or terms.probe]
+    held = cells.open(_held_cell(holder), Held) if _are_held(wanted) else None
+    if not wanted or (held and held.standing is not Standing.NOTHING):
+        return ()
+    asked = [_open(terms, holder, cells) for terms in wanted]
+    taking = _taking(holder, at, ends, token_ends, [quota for _, _, quota in asked])
+    lacking = [shortfall for terms, _, quota in asked if (shortfall := quota.lacking(terms, taking))]
+    if lacking:
+        return tuple(lacking)
+    for terms, key, quota in asked:
+        quota.take(terms, taking)
+        cells.keep(key, quota, expire_time=from_microseconds(quota.forgettable(terms)))
+    if held:
+        held.hold(taking)
+        cells.keep(_held_cell(holder), held, expire_time=from_microseconds(held.ends))
+    return ()
+
+
+def settle(
+    reservations: Iterable[Reservation],
+    holder: Holder,
+    cells: Cells,
+    *,
+    at: datetime,
+    kind: OutcomeKind,
+    refusal: str,
+    usage: Usage | None,
+    elapsed: timedelta,
+) -> None:
+    """Settle what the decision took, by one outcome of it.
+
+    A call that ran uses what it really used, also more than was reserved or than a limit allows, and also where
+    its hold is over or never was. A token that has expired gives everything back but a rate. Any other refusal
+    lets the hold end when the token can no longer be redeemed. What ran is settled: whatever is told of it
+    again, while its hold would last, changes nothing; after that, telling it once is the caller's matter.
+    """
+    taken = list(reservations)
+    ending = _ending(kind, refusal)
+    held = cells.open(_held_cell(holder), Held) if _are_held(taken) else None
+    effect = EFFECTS.get((held.standing, ending)) if held and ending else _NO_HOLD
+    if ending is None or effect is None:
+        return
+    settling = Settling(
+        decision_id=holder.decision_id,
+        at=to_microseconds(at),
+        kind=kind,
+        ending=ending,
+        effect=effect,
+        usage=usage or _NOTHING_TOLD,
+        elapsed=microseconds_of(elapsed),
+        began=held.begin if held else 0,
+        ends=held.ends if held else 0,
+        redeemable_until=held.redeemable_until if held else 0,
+    )
+    for terms in taken:
+        if _may_change(terms, ending):
+            _, key, quota = _open(terms, holder, cells)
+            quota.settle(terms, settling)
+            cells.keep(key, quota, expire_time=from_microseconds(quota.forgettable(terms)))
+    if held:
+        held.settle(settling)
+        cells.keep(_held_cell(holder), held, expire_time=from_microseconds(held.ends))
+
+
+def _ending(kind: OutcomeKind, refusal: str) -> Ending | None:
+    """What the outcome says of the call; None where it says nothing that is not known or told otherwise."""
+    if kind is not OutcomeKind.REFUSED:
+        return Ending.RAN
+    match refusal:
+        case ErrorReason.TOKEN_EXPIRED:
+            return Ending.EXPIRED
+        case ErrorReason.TOKEN_ALREADY_REDEEMED:
+            # The call runs or ran: who presents its token once more must not get its places free.
+            return None
+        case _:
+            return Ending.REFUSED
+
+
+def _may_change(terms: Reservation, ending: Ending) -> bool:
+    """A rate is not given back, and a call that is no probe tells its breaker nothing unless it ran."""
+    match terms.type:
+        case "rate":
+            return False
+        case "breaker":
+            return terms.probe or ending is Ending.RAN
+        case _:
+            return True
+
+
+def _taking(
+    holder: Holder, at: datetime, ends: datetime, token_ends: datetime, quotas: Iterable[Quota]
+) -> Taking:
+    """The hold lasts as long as it would by the clock, from the newest time that any of the cells has seen."""
+    clock = to_microseconds(at)
+    begin = max([clock, *[quota.latest for quota in quotas]])
+    life = to_microseconds(ends) - clock
+    redeemable = to_microseconds(token_ends) + LEEWAY - clock
+    return Taking(
+        decision_id=holder.decision_id,
+        at=clock,
+        begin=begin,
+        ends=begin + life,
+        redeemable_until=begin + min(life, redeemable),
+    )
+
+
+def _are_held(reservations: Iterable[Reservation]) -> bool:
+    """Whether the decision needs a cell that says what it holds: leases and probes say so in their own."""
+    return not _OF_MANY.isdisjoint([terms.type for terms in reservations])
+
+
+def _held_cell(holder: Holder) -> bytes:
+    return _key(CellKind.CONCURRENCY, holder.tenant, ("decision", holder.decision_id))
+
+
+def _open(terms: Reservation, holder: Holder, cells: Cells) -> tuple[Reservation, bytes, Quota]:
+    key = _cell(terms, holder)
+    return terms, key, cells.open(key, _CONTENTS[terms.type])
+
+
+def _cell(terms: Reservation, holder: Holder) -> bytes:
+    # Told apart by their type's name: pydantic makes `isinstance` slow.
+    match terms.type:
+        case "budget":
+            return _key(CellKind.BUDGET, holder.tenant, holder.within(terms.scope) + terms.identity)
+        case "rate":
+            return _key(CellKind.RATE, holder.tenant, holder.within(terms.scope) + terms.identity)
+        case "concurrency":
+            return _key(CellKind.CONCURRENCY, holder.tenant, holder.within(terms.scope) + terms.identity)
+        case "lease":
+            return _key(CellKind.LEASE, holder.tenant, terms.identity)
+        case "breaker":
+            return breaker_key(holder.tenant, holder.tool)
+
+
+@functools.lru_cache(maxsize=8_192)
+def _key(kind: CellKind, tenant: str, names: tuple[str, ...]) -> bytes:
+    """`cell_key`: a decision asks for its keys when it locks its cells, when it takes, and when it settles."""
+    return cell_key(kind, tenant, *names)

@@ -1,0 +1,235 @@
+"""Holds: what a decision has taken until its outcome settles it, or its life is over.
+
+Times and durations are in microseconds. A cell's time never goes back (case 22): its now is the clock's, or the
+newest that it has seen.
+"""
+
+import hashlib
+import struct
+from bisect import insort
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
+from typing import Any, NamedTuple, Protocol
+
+from interlock.core.cells import Content
+from interlock.core.moments import SECOND
+from interlock.core.outcome import OutcomeKind, Usage
+from interlock.core.reservation import Shortfall
+
+MOST_ENDS = 32
+"""So many different ends a cell tells apart; more of them are rounded up."""
+
+LATE_KEPT = 600 * SECOND
+"""How long it is remembered that an outcome came after its hold was over."""
+
+_VERSION = 1
+_HELD = struct.Struct("<BBqqq")
+
+
+class Pending:
+    """Amounts that are held, as `[end, amount]`, the earliest end first.
+
+    A cell that many calls hold something of stays small: where it has more than MOST_ENDS ends, they are
+    rounded up, by 2 seconds or an eighth of the longest hold's life. So a hold that nobody settles may count for
+    that much too long, and none ever counts too short.
+    """
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: list[list[int]] | None = None) -> None:
+        self.entries = entries or []
+
+    def total(self, now: int) -> int:
+        """What is held now."""
+        return sum([amount for end, amount in self.entries if end > now]) if self.entries else 0
+
+    def frees(self, now: int) -> list[tuple[int, int]]:
+        """When holds end if nobody settles them, and how much each end gives back."""
+        return [(end, amount) for end, amount in self.entries if end > now]
+
+    def ends(self) -> int:
+        """When the last hold ends; 0 where there is none."""
+        return self.entries[-1][0] if self.entries else 0
+
+    def add(self, now: int, end: int, amount: int) -> None:
+        """Hold so much until its end."""
+        self._forget(now)
+        if end <= now or amount == 0:
+            return
+        for entry in reversed(self.entries):
+            if entry[0] == end:
+                entry[1] += amount
+                return
+            if entry[0] < end:
+                break
+        insort(self.entries, [end, amount])
+        if len(self.entries) > MOST_ENDS:
+            self._round_up()
+
+    def remove(self, now: int, end: int, amount: int) -> None:
+        """Give back what was held until `end`: from that end on, since ends are only ever moved up."""
+        self._forget(now)
+        if end <= now:
+            return
+        for entry in self.entries:
+            if entry[0] >= end and amount:
+                given_back = min(amount, entry[1])
+                entry[1] -= given_back
+                amount -= given_back
+        self.entries = [entry for entry in self.entries if entry[1]]
+
+    def _forget(self, now: int) -> None:
+        if self.entries and self.entries[0][0] <= now:
+            self.entries = [entry for entry in self.entries if entry[0] > now]
+
+    def _round_up(self) -> None:
+        # Widths are powers of two of one grid, so that an end rounded again is not moved on and on.
+        width = SECOND
+        while len(self.entries) > MOST_ENDS // 2:
+            width *= 2
+            rounded: dict[int, int] = {}
+            for end, amount in self.entries:
+                later = -(-end // width) * width
+                rounded[later] = rounded.get(later, 0) + amount
+            self.entries = [[end, amount] for end, amount in rounded.items()]
+
+
+class Standing(IntEnum):
+    """How a decision stands to what it took. A number that was released keeps its meaning."""
+
+    NOTHING = 0
+    HELD = 1
+    RELEASED = 2
+    SETTLED = 3
+
+
+class Ending(Enum):
+    """What an outcome says of the call: it ran, or its token is dead, or was refused and may yet be redeemed."""
+
+    RAN = auto()
+    EXPIRED = auto()
+    REFUSED = auto()
+
+
+class Effect(NamedTuple):
+    """What an outcome does: how the decision stands then, and what becomes of hold and amount."""
+
+    standing: Standing
+    gives_back: bool = False
+    shortens: bool = False
+    uses: bool = False
+
+
+EFFECTS: Mapping[tuple[Standing, Ending], Effect] = {
+    (Standing.NOTHING, Ending.RAN): Effect(Standing.SETTLED, uses=True),
+    (Standing.HELD, Ending.RAN): Effect(Standing.SETTLED, gives_back=True, uses=True),
+    (Standing.HELD, Ending.EXPIRED): Effect(Standing.RELEASED, gives_back=True),
+    (Standing.HELD, Ending.REFUSED): Effect(Standing.HELD, shortens=True),
+    # Of two gateways' clocks, one may take a token for expired that the other's runs.
+    (Standing.RELEASED, Ending.RAN): Effect(Standing.SETTLED, uses=True),
+}
+"""What is not listed changes nothing: what is settled stays so, however often it is told (case 56)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Taking:
+    """An allow that takes: the clock's time, when its hold begins and ends, and until when its token may be used."""
+
+    decision_id: str
+    at: int
+    begin: int
+    ends: int
+    redeemable_until: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Settling:
+    """An outcome that settles what the decision holds since it `began`."""
+
+    decision_id: str
+    at: int
+    kind: OutcomeKind
+    ending: Ending
+    effect: Effect
+    usage: Usage
+    elapsed: int
+    began: int
+    ends: int
+    redeemable_until: int
+
+
+class Held:
+    """A decision's cell: whether it still holds what it took of budgets and places, and since and until when.
+
+    It may be forgotten when the hold is over; what an outcome tells after that is used without a hold.
+    """
+
+    __slots__ = ("begin", "ends", "redeemable_until", "standing")
+
+    def __init__(self) -> None:
+        self.standing = Standing.NOTHING
+        self.begin = 0
+        self.ends = 0
+        self.redeemable_until = 0
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Held":
+        """What `encode` wrote; nothing of empty bytes."""
+        held = cls()
+        if data:
+            version, standing, held.begin, held.ends, held.redeemable_until = _HELD.unpack(data)
+            check_version(version)
+            held.standing = Standing(standing)
+        return held
+
+    def encode(self) -> bytes:
+        """As 26 bytes."""
+        return _HELD.pack(_VERSION, self.standing, self.begin, self.ends, self.redeemable_until)
+
+    def hold(self, taking: Taking) -> None:
+        """The decision has taken."""
+        self.standing = Standing.HELD
+        self.begin, self.ends, self.redeemable_until = taking.begin, taking.ends, taking.redeemable_until
+
+    def settle(self, settling: Settling) -> None:
+        """An outcome has had its effect."""
+        self.standing = settling.effect.standing
+        if settling.effect.shortens:
+            self.ends = self.redeemable_until
+        self.ends = self.ends or settling.at + LATE_KEPT
+
+
+class Quota(Content, Protocol):
+    """A cell that calls reserve something in. `latest` is the newest time that it has seen."""
+
+    __slots__ = ()
+
+    latest: int
+
+    def lacking(self, terms: Any, taking: Taking) -> Shortfall | None:
+        """What is lacking; changes nothing, so that all of a decision's cells can be asked before one is changed."""
+        ...
+
+    def take(self, terms: Any, taking: Taking) -> None:
+        """Hold what the terms reserve, of which nothing is lacking."""
+        ...
+
+    def settle(self, terms: Any, settling: Settling) -> None:
+        """Let an outcome have its effect."""
+        ...
+
+    def forgettable(self, terms: Any) -> int:
+        """When the cell no longer matters: forgotten, it is as if it were kept."""
+        ...
+
+
+def tag(decision_id: str) -> bytes:
+    """Names a decision among those that may hold the same: 8 bytes of SHA-256."""
+    return hashlib.sha256(decision_id.encode()).digest()[:8]
+
+
+def check_version(version: int, expected: int = _VERSION) -> None:
+    """Raises ValueError for a cell that a newer release wrote."""
+    if version != expected:
+        raise ValueError(f"a cell is of version {version}, expected {expected}")

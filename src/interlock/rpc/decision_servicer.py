@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 
 from interlock.core.decision import Decision
 from interlock.core.errors import InterlockError, invalid_field
@@ -99,8 +100,8 @@ class DecisionServicer:
     ) -> pb.RecordStepsResponse:
         """What an agent did besides proposing."""
         caller = caller_of(call, CallerKind.AGENT)
-        batches = (session_wire.step_batch(request) async for request in requests)
-        told = await record_steps(batches, caller, self._sessions)
+        async with aclosing(session_wire.step_batch(request) async for request in requests) as batches:
+            told = await record_steps(batches, caller, self._sessions)
         return pb.RecordStepsResponse(recorded=told.recorded, last_number=told.last_number)
 
     def _read(self, caller: Caller, request: pb.DecideRequest) -> Proposal | InterlockError:

@@ -109,8 +109,8 @@ class _Endpoint:
                 method, context, lambda call: run(_parse(message_type, data, deep=deep), call)
             )
 
-        async def answer_stream(stream: AsyncIterator[bytes], context: Context) -> bytes:
-            messages = (_parse(message_type, data, deep=deep) async for data in stream)
+        async def answer_stream(_: object, context: Context) -> bytes:
+            messages = _Messages(context, lambda data: _parse(message_type, data, deep=deep))
             return await self._answer(method, context, lambda call: run(messages, call))
 
         if method.client_streaming:
@@ -137,6 +137,23 @@ class _Endpoint:
             await _abort(context, told)
         finally:
             self.meter.answered(method.name, code, time.monotonic() - started)
+
+
+class _Messages(AsyncIterator[Message]):
+    """What a client streams, each message read and parsed when it is asked for.
+
+    Read from the context: grpcio's own iterator complains when it is left before its end.
+    """
+
+    def __init__(self, context: Context, parse: Callable[[bytes], Message]) -> None:
+        self._context = context
+        self._parse = parse
+
+    async def __anext__(self) -> Message:
+        data: object = await self._context.read()
+        if not isinstance(data, bytes):  # grpc.aio.EOF
+            raise StopAsyncIteration
+        return self._parse(data)
 
 
 def _limit(context: Context, deadlines: Deadlines) -> float:

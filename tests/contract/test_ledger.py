@@ -12,10 +12,19 @@ from typing import Any
 import apsw
 import pytest
 
-from interlock.adapters.ledger_sqlite import KEPT, SqliteLedger, list_executions, open_ledger
+from interlock.adapters.ledger_sqlite import (
+    APPLICATION_ID,
+    KEPT,
+    MIGRATIONS,
+    SqliteLedger,
+    list_executions,
+    open_ledger,
+)
+from interlock.adapters.sqlite import open_database
 from interlock.adapters.store_errors import StoreUnusable
+from interlock.adapters.stored_time import to_microseconds
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
 from interlock.ports import Redemption
 from tests.broken_disk import BrokenDisk
 from tests.fakes import NOON, MemoryLedger
@@ -67,6 +76,17 @@ def an_unknown(number: int = 1) -> Outcome:
     return an_end(number, kind=OutcomeKind.UNKNOWN, result_digest="")
 
 
+A_REPORT: dict[str, Any] = {
+    "result": b'{"content":"caf\xc3',
+    "result_truncated": True,
+    "usage": Usage(cost=3, compute_milliseconds=40),
+    "memory_writes": (
+        MemoryWrite(key="plan", version=4, digest="d"),
+        MemoryWrite(key="é", version=0, digest=""),
+    ),
+}
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
@@ -107,6 +127,23 @@ async def test_an_end_waits_in_the_outbox_until_it_is_delivered(ledger: AnyLedge
     assert await ledger.undelivered(10) == [an_end()]
     await ledger.delivered(an_end())
     assert await ledger.undelivered(10) == []
+
+
+async def test_what_a_call_gave_waits_with_its_end(ledger: AnyLedger) -> None:
+    """Result, usage and memory writes come out as they were put in, bytes that are no UTF-8 too."""
+    end = an_end(**A_REPORT)
+    await ledger.redeem(a_redemption())
+    await ledger.finish(end)
+    assert await ledger.undelivered(10) == [end]
+    assert (await ledger.undelivered(10))[0].result == end.result
+
+
+async def test_a_late_second_end_changes_no_report(ledger: AnyLedger) -> None:
+    """The first end stands with all that it says; what comes after it leaves nothing."""
+    await ledger.redeem(a_redemption())
+    await ledger.finish(an_end())
+    await ledger.finish(an_end(**A_REPORT))
+    assert await ledger.undelivered(10) == [an_end()]
 
 
 async def test_the_first_end_stands(ledger: AnyLedger) -> None:
@@ -360,3 +397,48 @@ async def test_pruning_forgets_only_what_expired_long_ago_and_was_reported(path:
         assert await ledger.prune(expire_time + KEPT + timedelta(microseconds=1)) == 1
         assert await ledger.redeem(a_redemption(2, execution_id="again")) == "execution-2"
         assert await ledger.redeem(a_redemption(3, execution_id="again")) == "execution-3"
+
+
+def written(path: Path) -> bytes:
+    """All that the ledger has on disk."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+async def test_a_result_is_forgotten_with_its_delivery(path: Path) -> None:
+    """Once it is delivered, or never will be, no byte of a result is left in the ledger's files (case 63)."""
+    text = b"a text that nobody may find here"
+    async with opened(path) as ledger:
+        for number in (1, 2, 3):
+            await ledger.redeem(a_redemption(number))
+            await ledger.finish(an_end(number, result=text * 2_000))
+        await ledger.delivered(an_end(1))
+        refusal = InterlockError(reason=ErrorReason.DECISION_NOT_FOUND, message="no such decision")
+        await ledger.undeliverable(an_end(2), refusal)
+    assert text in written(path), "what waits is kept"
+    async with opened(path) as ledger:
+        await ledger.delivered(an_end(3))
+    assert text not in written(path)
+
+
+async def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    """What an older version redeemed stays redeemed, what it did not deliver still waits, and it can go on."""
+    old = open_database(path, APPLICATION_ID, MIGRATIONS[:1])
+    columns = (
+        "execution_id, token_id, decision_id, tool, refusal, expire_time, start_time, end_time, kind, "
+        "result_digest, delivery"
+    )
+    begin, end = to_microseconds(NOON), to_microseconds(LATER)
+    for number, kind, delivery in ((1, "succeeded", "waiting"), (2, "succeeded", "delivered"), (3, "", "")):
+        names = (f"execution-{number}", f"token-{number}", f"decision-{number}", "files/write", "")
+        row = (*names, end, begin, end if kind else None, kind, "d" * 43 if kind else "", delivery)
+        old.execute(f"INSERT INTO executions ({columns}) VALUES ({', '.join('?' * len(row))})", row)
+    old.close()
+    async with opened(path) as ledger:
+        assert await ledger.recover(LATER) == [an_unknown(3)]
+        assert await ledger.undelivered(10) == [an_end(1), an_unknown(3)]
+        for number in (1, 2, 3):
+            assert await ledger.redeem(a_redemption(number, execution_id="again")) == f"execution-{number}"
+        await ledger.redeem(a_redemption(4))
+        await ledger.finish(an_end(4, **A_REPORT))
+        await ledger.delivered(an_end(1))
+        assert await ledger.undelivered(10) == [an_unknown(3), an_end(4, **A_REPORT)]

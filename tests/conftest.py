@@ -1,12 +1,15 @@
-"""Parts that tests of several kinds share: the real OPA, and the project's folders."""
+"""Parts that tests of several kinds share: the real OPA, a real PostgreSQL, and the project's folders."""
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from interlock.adapters.opa_binary import find_opa
+from interlock.adapters.postgres_address import PostgresAddress
+from tests.contract.postgres import PostgresServer
 
 _ROOT = Path(__file__).parent.parent
 
@@ -27,3 +30,18 @@ def policies(project: Path) -> Path:
 def opa(project: Path) -> Path:
     """The real OPA. `tools/install-opa` builds one where there is none."""
     return find_opa(os.environ, shutil.which, project / ".tools")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL that most tests share; they break nothing in it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[PostgresAddress]:
+    """A new, empty database."""
+    name = postgres.new_database()
+    yield postgres.address(name)
+    postgres.drop(name)

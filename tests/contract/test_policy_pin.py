@@ -1,34 +1,41 @@
 """Which policy bundle may be active, and that each change is on record with it."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from interlock.adapters.policy_pin_sqlite import PolicyRollback, activate_policy
+from interlock.adapters import policy_pin_postgres, policy_pin_sqlite
 from interlock.adapters.sqlite import SingleWriter
-from interlock.adapters.store_sqlite import find_flaws, open_store, scan
+from interlock.adapters.store_postgres import PostgresDecisionLog
+from interlock.adapters.store_sqlite import SqliteDecisionLog
 from interlock.core import record as records
 from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.policy_pin import Activation, PolicyRollback
 from interlock.core.record import RecordType
 from tests.broken_disk import BrokenDisk
-from tests.drafts import LIMIT_SECONDS
+from tests.contract.postgres import PostgresServer
+from tests.contract.stores import STORED, Place, open_postgres, open_sqlite
 from tests.fakes import NOON
 
 LABELS = {"service": "interlock", "env": "test"}
 
 
+@dataclass(frozen=True, slots=True)
 class Pin:
     """A store, and what is activated on it."""
 
-    def __init__(self, path: Path) -> None:
-        self.writer = SingleWriter(open_store(path), limit_seconds=LIMIT_SECONDS)
+    log: SqliteDecisionLog | PostgresDecisionLog
+    run: Callable[[Activation], Awaitable[None]]
 
     async def activate(self, revision: str, sequence: int | None) -> None:
-        await activate_policy(self.writer, revision=revision, sequence=sequence, labels=LABELS, now=NOON)
+        await self.run(Activation(revision=revision, sequence=sequence, labels=LABELS, time=NOON))
 
     async def refused(self, revision: str, sequence: int) -> None:
         before = await self.activations()
@@ -38,28 +45,39 @@ class Pin:
 
     async def activations(self) -> list[dict[str, Any]]:
         """What is on record."""
-        return await self.writer.read(_activations)
+        found = await self.log.list_records(
+            tenants=[""], type=RecordType.POLICY_ACTIVATION, decision_id="", start=0, limit=100
+        )
+        return [records.fields(record) for record in found]
 
     async def revisions(self) -> list[str]:
         return [stated["revision"] for stated in await self.activations()]
 
 
-def _activations(store: apsw.Connection) -> list[dict[str, Any]]:
-    assert list(find_flaws(store)) == []
-    found = scan(store, type=RecordType.POLICY_ACTIVATION, decision_id="", tenant="", start=0, limit=None)
-    return [records.fields(record) for record in found]
+def pin_on(writer: SingleWriter) -> Pin:
+    return Pin(SqliteDecisionLog(writer), functools.partial(policy_pin_sqlite.activate_policy, writer))
+
+
+@contextlib.asynccontextmanager
+async def open_pin(place: Place) -> AsyncIterator[Pin]:
+    if place.kind == "sqlite":
+        async with open_sqlite(place.path) as writer:
+            yield pin_on(writer)
+    else:
+        async with open_postgres(place.address) as database:
+            activate = functools.partial(policy_pin_postgres.activate_policy, database)
+            yield Pin(PostgresDecisionLog(database), activate)
+
+
+@pytest.fixture(params=STORED)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(request.param, tmp_path / "store.db", request)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-async def pin(path: Path) -> AsyncIterator[Pin]:
-    pin = Pin(path)
-    yield pin
-    await pin.writer.close()
+async def pin(place: Place) -> AsyncIterator[Pin]:
+    async with open_pin(place) as pin:
+        yield pin
 
 
 async def test_an_activation_is_on_record(pin: Pin) -> None:
@@ -92,13 +110,12 @@ async def test_an_older_bundle_is_refused(pin: Pin) -> None:
     assert await pin.revisions() == ["one", "two"]
 
 
-async def test_an_older_bundle_is_refused_after_a_restart(path: Path, pin: Pin) -> None:
+async def test_an_older_bundle_is_refused_after_a_restart(place: Place) -> None:
     """What was active is remembered by the store, not by the process (case 11)."""
-    await pin.activate("two", 20)
-    await pin.writer.close()
-    again = Pin(path)
-    await again.refused("one", 10)
-    await again.writer.close()
+    async with open_pin(place) as pin:
+        await pin.activate("two", 20)
+    async with open_pin(place) as again:
+        await again.refused("one", 10)
 
 
 async def test_the_same_policy_built_anew_may_come_back(pin: Pin) -> None:
@@ -140,35 +157,59 @@ async def test_a_policy_that_is_run_elsewhere_keeps_the_newest(pin: Pin) -> None
     ]
 
 
-async def test_pin_and_record_are_one_transaction(path: Path) -> None:
+async def test_services_that_start_at_once_activate_once(pin: Pin) -> None:
+    """Of several services with one policy that start together, one puts it on record."""
+    await asyncio.gather(*(pin.activate("one", 10) for _ in range(8)))
+    assert await pin.revisions() == ["one"]
+
+
+async def test_pin_and_record_are_one_transaction(tmp_path: Path) -> None:
     """Where the record cannot be written the policy is not active, and the next attempt records it (invariant 2)."""
     with BrokenDisk() as disk:
-        pin = Pin(path)
-        await pin.activate("one", 10)
-        for broken in ("xWrite", "xSync"):
-            disk.fails = broken
-            with pytest.raises(InterlockError) as raised:
-                await pin.activate("two", 20)
-            assert raised.value.reason is ErrorReason.DECISION_LOG_UNAVAILABLE
-            disk.fails = ""
-            assert await pin.revisions() == ["one"]
-            assert await pin.writer.read(_pinned) == ("one", 10)
-        await pin.activate("two", 20)
-        assert await pin.revisions() == ["one", "two"]
-        await pin.writer.close()
+        async with open_sqlite(tmp_path / "store.db") as writer:
+            pin = pin_on(writer)
+            await pin.activate("one", 10)
+            for broken in ("xWrite", "xSync"):
+                disk.fails = broken
+                with pytest.raises(InterlockError) as raised:
+                    await pin.activate("two", 20)
+                assert raised.value.reason is ErrorReason.DECISION_LOG_UNAVAILABLE
+                disk.fails = ""
+                assert await pin.revisions() == ["one"]
+                assert await writer.read(_pinned) == ("one", 10)
+            await pin.activate("two", 20)
+            assert await pin.revisions() == ["one", "two"]
 
 
 def _pinned(store: apsw.Connection) -> Any:
     return store.execute("SELECT revision, sequence FROM policy_pin").fetchone()
 
 
-async def test_a_record_that_fails_takes_the_pin_back(pin: Pin, path: Path) -> None:
+async def test_a_record_that_fails_takes_the_pin_back(
+    pin: Pin, place: Place, postgres: PostgresServer
+) -> None:
     """Neither pin nor record is there without the other (invariant 2)."""
     await pin.activate("one", 10)
-    with contextlib.closing(open_store(path)) as other:
-        other.execute(
-            "CREATE TRIGGER no_records BEFORE INSERT ON records BEGIN SELECT raise(ABORT, 'no'); END"
-        )
+    refuse_records(place, postgres)
     with pytest.raises(InterlockError):
         await pin.activate("two", 20)
-    assert await pin.writer.read(_pinned) == ("one", 10)
+    # An older one than "two" would be refused, had that been pinned.
+    with pytest.raises(InterlockError):
+        await pin.activate("three", 15)
+    await pin.activate("one", 10)
+    assert await pin.revisions() == ["one"]
+
+
+def refuse_records(place: Place, postgres: PostgresServer) -> None:
+    """From now on no record can be inserted."""
+    if place.kind == "sqlite":
+        with contextlib.closing(apsw.Connection(str(place.path))) as other:
+            other.execute(
+                "CREATE TRIGGER no_records BEFORE INSERT ON records BEGIN SELECT raise(ABORT, 'no'); END"
+            )
+    else:
+        postgres.sql(
+            place.address.database,
+            "CREATE TRIGGER no_records BEFORE INSERT ON interlock.records "
+            "FOR EACH STATEMENT EXECUTE FUNCTION interlock.refuse_change()",
+        )

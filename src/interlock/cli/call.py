@@ -1,9 +1,8 @@
 """interlock decide and execute: what an agent does, by hand."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -19,8 +18,9 @@ from interlock.cli.options import (
     refuse_existing,
     write_secret,
 )
-from interlock.cli.output import fail, print_fields, print_json, print_line
-from interlock.client import Decision, Execution, Interlock, InterlockCallError, Outcome, Verdict
+from interlock.cli.output import print_fields, print_json, print_line
+from interlock.cli.service_client import service_client, telling_why
+from interlock.client import Decision, Execution, Interlock, Outcome, Verdict
 
 STATUS = {Verdict.ALLOW: 0, Verdict.DENY: 10, Verdict.ESCALATE: 11}
 """Exit status of `decide`, so that a script can tell the verdicts apart."""
@@ -38,6 +38,9 @@ def decide(
     session: Annotated[
         str | None, typer.Option(help="Session to propose it in; a new one unless given.")
     ] = None,
+    operation: Annotated[
+        str, typer.Option(help="Names what the call is an attempt at, the same in each attempt.")
+    ] = "",
     request_id: Annotated[str | None, typer.Option(help="Name of the request, to ask for it again.")] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="Write an allow's execution token to this new file (mode 0600).")
@@ -49,14 +52,12 @@ def decide(
 ) -> None:
     """Propose one call. Ends with status 0 for an allow, 10 for a deny, 11 for an escalate, 1 for an error."""
     refuse_existing(token_file)
-    credential = read_secret(
-        credential_file, name="credential", environment=os.environ.get("INTERLOCK_CREDENTIAL")
-    )
-    try:
-        with Interlock(address, credential=credential, ca_file=ca_file, session_id=session) as interlock:
-            decision = interlock.decide(tool, _arguments(arguments), goal=goal, request_id=request_id)
-    except (InterlockCallError, ValueError, TypeError, OSError) as error:
-        _fail(error)
+    with service_client(
+        address, credential_file=credential_file, ca_file=ca_file, session=session
+    ) as interlock:
+        decision = interlock.decide(
+            tool, _arguments(arguments), goal=goal, operation=operation, request_id=request_id
+        )
     if token_file and decision.allowed:
         write_secret(token_file, decision.execution_token)
     if as_json:
@@ -81,11 +82,8 @@ def execute(
 ) -> None:
     """Have a gateway make the call that an execution token permits. Ends with status 1 unless it succeeded."""
     token = read_secret(token_file, name="execution token", environment=None)
-    try:
-        with Interlock(credential=None, gateway=gateway, ca_file=ca_file) as interlock:
-            execution = interlock.execute(token, tool, _arguments(arguments), timeout=timeout)
-    except (InterlockCallError, ValueError, TypeError, OSError) as error:
-        _fail(error)
+    with telling_why(), Interlock(credential=None, gateway=gateway, ca_file=ca_file) as interlock:
+        execution = interlock.execute(token, tool, _arguments(arguments), timeout=timeout)
     fields = _execution_fields(execution)
     if as_json:
         print_json(fields)
@@ -127,6 +125,10 @@ def _decision_fields(decision: Decision, *, with_token: bool) -> dict[str, Any]:
         "arguments_digest": decision.arguments_digest,
         "log_index": decision.log_index,
     }
+    if decision.state_digest:
+        fields["state_digest"] = decision.state_digest
+    if decision.retry_after is not None:
+        fields["retry_after"] = decision.retry_after
     if decision.token_expire_time:
         fields["token_expire_time"] = decision.token_expire_time.isoformat()
     if decision.allowed and with_token:
@@ -143,6 +145,8 @@ def _print_decision(decision: Decision) -> None:
         print_line(f"  {reason.code}{where}: {reason.message}")
         if detail := reason.metadata.get("message"):
             print_line(f"    {detail}")
+    if decision.retry_after is not None:
+        print_line(f"  retry after {decision.retry_after:g} s")
     if decision.token_expire_time:
         print_line(f"  the execution token expires at {decision.token_expire_time.isoformat()}")
 
@@ -154,7 +158,3 @@ def _execution_fields(execution: Execution) -> dict[str, Any]:
         "result": execution.result,
         "obligations": {result.type: result.detail for result in execution.obligation_results},
     }
-
-
-def _fail(error: Exception) -> NoReturn:
-    fail(error.diagnostics() if isinstance(error, InterlockCallError) else error)

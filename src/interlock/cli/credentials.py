@@ -1,4 +1,4 @@
-"""interlock credentials: give, list and revoke the credentials of agents, gateways and auditors."""
+"""interlock credentials: give, list and revoke the credentials of agents, gateways, auditors and users."""
 
 from pathlib import Path
 from typing import Annotated

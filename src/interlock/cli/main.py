@@ -5,7 +5,19 @@ import sys
 
 import typer
 
-from interlock.cli import call, catalog, credentials, doctor, executions, keys, log, policy, run, token
+from interlock.cli import (
+    call,
+    catalog,
+    credentials,
+    doctor,
+    executions,
+    keys,
+    log,
+    policy,
+    run,
+    session,
+    token,
+)
 from interlock.cli.output import say_why
 from interlock.compose.service_log import configure_logging
 
@@ -19,7 +31,7 @@ application = typer.Typer(
 )
 for verb in (run.up, run.serve, run.gateway, call.decide, call.execute, doctor.doctor):
     application.command()(verb)
-for group in (credentials, catalog, keys, token, log, executions, policy):
+for group in (credentials, catalog, keys, token, log, session, executions, policy):
     application.add_typer(group.application, name=group.__name__.rpartition(".")[2])
 
 

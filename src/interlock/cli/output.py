@@ -40,6 +40,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     console.print(table)
 
 
+def print_drawing(lines: Iterable[Text]) -> None:
+    """Lines, each cut to the width of a terminal and coloured there; anywhere else whole and plain."""
+    if not sys.stdout.isatty():
+        sys.stdout.writelines(f"{line.plain.rstrip()}\n" for line in lines)
+        return
+    console = Console(highlight=False)
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+
+
 def print_fields(fields: Mapping[str, object]) -> None:
     """Names and values, one a line."""
     width = max(map(len, fields), default=0)

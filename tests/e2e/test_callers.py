@@ -13,6 +13,9 @@ DECIDE = "DecisionService/Decide"
 REPORT = "DecisionService/ReportOutcome"
 LIST = "AuditService/ListRecords"
 GET = "AuditService/GetRecord"
+START = "DecisionService/StartSession"
+SHOW = "DecisionService/GetSession"
+STEPS = "DecisionService/RecordSteps"
 
 REQUESTS = {
     DECIDE: a_request(request_id="whoever-asks").SerializeToString(),
@@ -27,6 +30,9 @@ REQUESTS = {
     ).SerializeToString(),
     LIST: audit_service_pb2.ListRecordsRequest().SerializeToString(),
     GET: audit_service_pb2.GetRecordRequest(log_index=0).SerializeToString(),
+    START: decision_service_pb2.StartSessionRequest(session_id="whoevers").SerializeToString(),
+    SHOW: decision_service_pb2.GetSessionRequest(session_id="whoevers").SerializeToString(),
+    STEPS: decision_service_pb2.RecordStepsRequest(session_id="whoevers").SerializeToString(),
 }
 
 
@@ -43,6 +49,7 @@ def credentials(world: World) -> dict[str, str]:
         "agent": world.credential("agent", "coder", "tester"),
         "gateway": world.credential("gateway", "another-gateway"),
         "auditor": world.credential("auditor", "auditor"),
+        "user": world.credential("user", "ann"),
     }
 
 
@@ -117,6 +124,17 @@ def taken(channel: grpc.Channel, data: bytes, metadata: Metadata) -> bool:
         ("auditor", DECIDE),
         ("auditor", "DecisionService/DecideBatch"),
         ("auditor", REPORT),
+        ("auditor", START),
+        ("auditor", STEPS),
+        ("gateway", START),
+        ("gateway", SHOW),
+        ("gateway", STEPS),
+        ("user", DECIDE),
+        ("user", "DecisionService/DecideBatch"),
+        ("user", REPORT),
+        ("user", STEPS),
+        ("user", LIST),
+        ("user", GET),
     ],
 )
 def test_each_kind_of_caller_has_its_own_methods(

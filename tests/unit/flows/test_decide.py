@@ -128,7 +128,9 @@ async def test_an_allowed_call_gets_a_token_for_exactly_that_call(world: World) 
         log_index=0,
         execution_token=decision.execution_token,
         token_expire_time=NOON + TERMS.token_life,
+        state_digest=decision.state_digest,
     )
+    assert decision.state_digest
     claims = world.claims(decision)
     assert (claims.jti, claims.tool, claims.args_digest) == ("id-2", "git_log", proposal.arguments_digest)
     assert (claims.sub, claims.act.sub, claims.tenant, claims.txn) == (
@@ -147,7 +149,7 @@ async def test_the_tokens_claims_are_those_on_record(world: World) -> None:
     claims, stated = world.claims(decision), world.stated()[1]
     terms = stated["token"]
     assert terms.pop("kid") == token.key_id(decision.execution_token) == world.keys.kid
-    assert claims.model_dump(mode="json") == {
+    assert claims.model_dump(mode="json", exclude_none=True) == {
         **terms,
         "sub": stated["agent"],
         "act": {"sub": stated["agent"]},

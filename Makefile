@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check fix generate lock bench lint static policies proto generated unit
+.PHONY: help setup run demo test check fix generate lock bench loops storm lint static policies proto generated unit
 
 PYTHON := .venv/bin/python
 BIN := .venv/bin
@@ -55,5 +55,12 @@ generate: setup ## Regenerate code, schemas and docs
 lock: ## Update requirements.lock to the newest versions that pyproject.toml allows
 	@tools/lock
 
-bench: setup ## Measure, and write the table into bench/README.md
+bench: setup ## Measure, and write the tables into bench/README.md
 	$(PYTHON) bench/run.py
+	$(PYTHON) bench/facts.py
+
+loops: setup ## Replay real agents' runs, and tell which of them the rules stop
+	$(PYTHON) bench/loops.py
+
+storm: setup ## Simulate retries of many agents while a tool fails, with Interlock and without
+	$(PYTHON) bench/storm.py

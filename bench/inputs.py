@@ -11,14 +11,12 @@ from pathlib import Path
 
 import grpc
 import orjson
+from crowd import MARKER, SESSION_MARKER, Metadata
 from measure import Kind
 
 from interlock.v1 import decision_service_pb2 as pb
 from interlock.v1 import proposal_pb2
 from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
-
-MARKER = "5eed" * 8
-"""Stands in a template for 32 hexadecimal digits that differ in each request."""
 
 START_LIMIT_SECONDS = 30.0
 
@@ -33,18 +31,18 @@ class Inputs:
 
 def request() -> pb.DecideRequest:
     """A read that the role `contributor` is granted."""
-    arguments = {"repo_path": f"/srv/repositories/{MARKER}"}
-    call = proposal_pb2.ToolCall(tool="git_status", arguments_json=orjson.dumps(arguments))
-    proposal = proposal_pb2.Proposal(session_id="session-1", goal="see what changed", tool_call=call)
+    arguments = {"repo_path": "/srv/repositories/example", "revision": MARKER}
+    call = proposal_pb2.ToolCall(tool="git_show", arguments_json=orjson.dumps(arguments))
+    proposal = proposal_pb2.Proposal(session_id=SESSION_MARKER, goal="see what changed", tool_call=call)
     return pb.DecideRequest(request_id=MARKER, proposal=proposal)
 
 
-def decide_first(address: str, credential: str) -> pb.DecideResponse:
+def decide_first(address: str, metadata: Metadata) -> pb.DecideResponse:
     """What the service answers. Raises ValueError: not an allow."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         answer: pb.DecideResponse = DecisionServiceStub(channel).Decide(
             request(),
-            metadata=(("authorization", f"Bearer {credential}"),),
+            metadata=metadata,
             timeout=START_LIMIT_SECONDS,
             wait_for_ready=True,
         )

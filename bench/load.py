@@ -7,9 +7,7 @@ that is answered with anything but an allow for each of its decisions ends the r
 import asyncio
 import contextlib
 import dataclasses
-import itertools
 import json
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,10 +17,11 @@ from typing import TypeAlias
 import aiohttp
 import grpc
 import uvloop
-from inputs import MARKER
+from crowd import Crowd, Metadata, in_batches, one_by_one, unique
 from measure import BATCH, Job, Load
 from processes import cpu_seconds, resident_mib
 
+from interlock.v1.decision_pb2 import Decision
 from interlock.v1.decision_service_pb2 import DecideBatchResponse, DecideResponse
 
 CALL_LIMIT_SECONDS = 30.0
@@ -38,13 +37,13 @@ class NotAllowedError(Exception):
 def main() -> None:
     """Do the job on stdin."""
     job = Job(**json.load(sys.stdin))
-    load = uvloop.run(measure(job, unique(Path(job.template).read_bytes())))
+    load = uvloop.run(measure(job, Path(job.template).read_bytes()))
     json.dump(dataclasses.asdict(load), sys.stdout)
 
 
-async def measure(job: Job, requests: Iterator[bytes]) -> Load:
+async def measure(job: Job, template: bytes) -> Load:
     """Warm up, then measure."""
-    async with opened(job, requests) as send:
+    async with opened(job, template) as send:
         await drive(send, job.in_flight, seconds=job.warm_seconds, calls=job.calls)
         before = used(job)
         began = time.perf_counter()
@@ -94,22 +93,18 @@ def used(job: Job) -> dict[str, float]:
 
 
 @contextlib.asynccontextmanager
-async def opened(job: Job, requests: Iterator[bytes]) -> AsyncIterator[Send]:
+async def opened(job: Job, template: bytes) -> AsyncIterator[Send]:
     """What makes one call of the job's kind."""
     if job.kind == "opa":
         async with opa_session() as session:
-            yield opa_call(session, job.address, requests)
+            yield opa_call(session, job.address, unique(template))
         return
+    crowd = Crowd(sessions=job.sessions, credentials=Path(job.credentials))
     async with grpc.aio.insecure_channel(job.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        metadata = (("authorization", f"Bearer {job.credential}"),)
-        yield (decide_call if job.kind == "decide" else batch_call)(channel, metadata, requests)
-
-
-def unique(template: bytes) -> Iterator[bytes]:
-    """The template with another number in each of its marked places, of the same length every time."""
-    marker = MARKER.encode()
-    for number in itertools.count(secrets.randbits(120)):
-        yield template.replace(marker, b"%032x" % number)
+        if job.kind == "decide":
+            yield decide_call(channel, one_by_one(template, crowd))
+        else:
+            yield batch_call(channel, in_batches(template, crowd))
 
 
 def opa_session() -> aiohttp.ClientSession:
@@ -136,34 +131,39 @@ def opa_call(session: aiohttp.ClientSession, address: str, requests: Iterator[by
     return send
 
 
-def decide_call(
-    channel: grpc.aio.Channel, metadata: tuple[tuple[str, str]], requests: Iterator[bytes]
-) -> Send:
+def decide_call(channel: grpc.aio.Channel, requests: Iterator[tuple[Metadata, bytes]]) -> Send:
     """One call of Decide."""
     call: Call = channel.unary_unary("/interlock.v1.DecisionService/Decide")
 
     async def send() -> None:
-        reply = await call(next(requests), timeout=CALL_LIMIT_SECONDS, metadata=metadata)
-        if not DecideResponse.FromString(reply).decision.execution_token:
-            raise NotAllowedError("a decision came without an execution token")
+        metadata, request = next(requests)
+        reply = await call(request, timeout=CALL_LIMIT_SECONDS, metadata=metadata)
+        check_allowed(DecideResponse.FromString(reply).decision)
 
     return send
 
 
-def batch_call(
-    channel: grpc.aio.Channel, metadata: tuple[tuple[str, str]], requests: Iterator[bytes]
-) -> Send:
-    """One call of DecideBatch, put together from entries."""
+def batch_call(channel: grpc.aio.Channel, requests: Iterator[tuple[Metadata, bytes]]) -> Send:
+    """One call of DecideBatch."""
     call: Call = channel.unary_unary("/interlock.v1.DecisionService/DecideBatch")
 
     async def send() -> None:
-        batch = b"".join(itertools.islice(requests, BATCH))
+        metadata, batch = next(requests)
         reply = await call(batch, timeout=CALL_LIMIT_SECONDS, metadata=metadata)
         results = DecideBatchResponse.FromString(reply).results
-        if sum(bool(result.decision.execution_token) for result in results) != BATCH:
-            raise NotAllowedError("a decision of a batch came without an execution token")
+        if len(results) != BATCH:
+            raise NotAllowedError(f"a batch of {BATCH} got {len(results)} results")
+        for result in results:
+            check_allowed(result.decision)
 
     return send
+
+
+def check_allowed(decision: Decision) -> None:
+    """Raises NotAllowedError, with the codes of the reasons."""
+    if not decision.execution_token:
+        codes = ", ".join(reason.code for reason in decision.reasons) or "no reason"
+        raise NotAllowedError(f"a decision came without an execution token: {codes}")
 
 
 if __name__ == "__main__":

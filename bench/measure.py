@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,8 @@ _GENERATOR = Path(__file__).with_name("load.py")
 class Job:
     """Load of one kind: `in_flight` calls at a time, for `seconds`, or until `calls` were made.
 
-    `template` is the file with the request, `watched` the processes to measure by name.
+    `template` is the file with the request, `watched` the processes to measure by name, `credentials` the file
+    with those of the agents whose `sessions` take turns; OPA is asked without either.
     """
 
     kind: Kind
@@ -32,7 +33,8 @@ class Job:
     seconds: float
     calls: int = sys.maxsize
     warm_seconds: float = 0.0
-    credential: str = field(default="", repr=False)
+    credentials: str = ""
+    sessions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,16 @@ def resident_mib(process_id: int) -> float:
 
 def child_named(process_id: int, program: str) -> int:
     """Process id of its one child that runs `program`. Raises LookupError."""
-    listed = Path(f"/proc/{process_id}/task").glob("*/children")
-    children = [int(number) for thread in listed for number in thread.read_text().split()]
-    for child in children:
+    for child in children_of(process_id):
         if Path(f"/proc/{child}/comm").read_text().strip() == program:
             return child
     raise LookupError(f"process {process_id} has no child that runs `{program}`")
+
+
+def children_of(process_id: int) -> list[int]:
+    """Process ids of what it started, and still runs."""
+    listed = Path(f"/proc/{process_id}/task").glob("*/children")
+    return [int(number) for thread in listed for number in thread.read_text().split()]
 
 
 def command_line(process_id: int) -> list[str]:

@@ -5,15 +5,12 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 from measure import Load
 from processes import cpu_model, memory_gib
+from servers import opa_version
 from variants import GROWTH_AT_MOST_MIB, MEMORY_AT_MOST_MIB, TARGETS, VARIANTS, Target, Variant
-
-BEGIN = "<!-- results: written by `make bench` -->"
-END = "<!-- end of results -->"
 
 _HEADER = (
     "what",
@@ -41,10 +38,10 @@ class Memory:
     opa_mib: float
 
 
-def report(rounds: Sequence[Round], soak: Sequence[Memory], *, seconds: float, opa_version: str) -> str:
+def report(rounds: Sequence[Round], soak: Sequence[Memory], *, seconds: float) -> str:
     """The whole of it."""
     parts = (
-        machine(opa_version),
+        machine(),
         f"Rounds: {len(rounds)}, each row measured for {seconds:g} s in each. Medians over the rounds:",
         table(_HEADER, [row(variant, rounds) for variant in VARIANTS]),
         "\n".join(f"- {line}" for line in (*(told(target, rounds) for target in TARGETS), *memory(soak))),
@@ -52,10 +49,10 @@ def report(rounds: Sequence[Round], soak: Sequence[Memory], *, seconds: float, o
     return "\n\n".join(parts)
 
 
-def machine(opa_version: str) -> str:
+def machine() -> str:
     """Where it was measured, and with what."""
     cores = len(os.sched_getaffinity(0))
-    versions = f"Python {platform.python_version()}, OPA {opa_version}, grpcio {version('grpcio')}"
+    versions = f"Python {platform.python_version()}, OPA {opa_version()}, grpcio {version('grpcio')}"
     return (
         f"Measured on {cores} cores ({cpu_model()}) with {memory_gib():.0f} GiB of memory, {platform.system()} "
         f"{platform.release().partition('-')[0]}; {versions}, uvloop {version('uvloop')}."
@@ -92,7 +89,7 @@ def told(target: Target, rounds: Sequence[Round]) -> str:
     ratios = [measured[target.row].rate / measured[target.over].rate for measured in rounds]
     reached = median(ratios)
     spread = f"{reached:.2f} (rounds from {min(ratios):.2f} to {max(ratios):.2f})"
-    verdict = _met(met=reached >= target.at_least)
+    verdict = met_or_missed(met=reached >= target.at_least)
     return f"{_name(target.row)} over {_name(target.over)}: {spread}; target ≥ {target.at_least:g}: {verdict}"
 
 
@@ -102,21 +99,12 @@ def memory(soak: Sequence[Memory]) -> list[str]:
     growth = last.service_mib - first.service_mib
     readings = ", ".join(f"{reading.service_mib:.1f} MiB after {reading.decisions:,}" for reading in soak)
     held = f"{readings} decisions (its OPA at the end: {last.opa_mib:.1f} MiB)"
-    met = _met(met=last.service_mib <= MEMORY_AT_MOST_MIB)
-    flat = _met(met=growth <= GROWTH_AT_MOST_MIB)
+    met = met_or_missed(met=last.service_mib <= MEMORY_AT_MOST_MIB)
+    flat = met_or_missed(met=growth <= GROWTH_AT_MOST_MIB)
     return [
         f"Memory of a new service: {held}; target ≤ {MEMORY_AT_MOST_MIB:g} MiB: {met}",
         f"Growth from the first reading to the last: {growth:+.1f} MiB; target ≤ {GROWTH_AT_MOST_MIB:g} MiB: {flat}",
     ]
-
-
-def write_between_marks(path: Path, text: str) -> None:
-    """Put the text in place of what is between BEGIN and END. Raises ValueError: they are not there."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"`{path}` lacks the lines `{BEGIN}` and `{END}`")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def _name(key: str) -> str:
@@ -124,5 +112,6 @@ def _name(key: str) -> str:
     return f"{variant.title} at {variant.in_flight} in flight"
 
 
-def _met(*, met: bool) -> str:
+def met_or_missed(*, met: bool) -> str:
+    """What the tables say of a target."""
     return "met" if met else "**missed**"

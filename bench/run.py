@@ -7,20 +7,24 @@ import argparse
 import contextlib
 import math
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from crowd import Crowd, gather
 from inputs import Inputs, decide_first, write_inputs
+from marks import write_between_marks
 from measure import BATCH, Job, Load, run_load
-from report import Memory, Round, report, write_between_marks
+from policy_copies import for_load
+from report import Memory, Round, report
 from servers import (
+    SCRATCH,
     NotServingError,
     Place,
     Server,
+    git_catalog,
     locate_opa,
     make_place,
     running_echo,
@@ -31,8 +35,7 @@ from variants import VARIANTS, Variant
 
 from interlock.adapters.opa_binary import OpaError
 
-README = Path(__file__).with_name("README.md")
-SCRATCH = Path(__file__).with_name(".scratch")
+SESSIONS = 10_000
 SOAK_SHARES = (0.1, 0.5, 1.0)
 LONGEST_SECONDS = 3600.0
 PLAN = {"rounds": 5, "seconds": 5.0, "soak": 100_000}
@@ -43,9 +46,9 @@ QUICK_PLAN = {"rounds": 1, "seconds": 0.1, "soak": 640}
 class Servers:
     """All servers that are asked, by name, and what they are asked."""
 
-    place: Place
     by_name: Mapping[str, Server]
     inputs: Inputs
+    crowd: Crowd
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def main() -> None:
         sys.exit(f"bench: {error}")
     print(text)
     if not options.no_write:
-        write_between_marks(README, text)
+        write_between_marks("results", text)
 
 
 def measure_all(options: argparse.Namespace) -> str:
@@ -66,9 +69,12 @@ def measure_all(options: argparse.Namespace) -> str:
     opa = locate_opa()
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
-        rounds = measure_rounds(make_place(Path(scratch) / "rounds", opa), options.rounds, options.seconds)
-        soak = measure_soak(make_place(Path(scratch) / "soak", opa), options.soak)
-    return report(rounds, soak, seconds=options.seconds, opa_version=version_of(opa))
+        catalog, policies = git_catalog(), for_load(Path(scratch), of_state=True)
+        place = make_place(Path(scratch) / "rounds", opa, catalog, policies=policies)
+        rounds = measure_rounds(place, options.rounds, options.seconds)
+        place = make_place(Path(scratch) / "soak", opa, catalog, policies=policies)
+        soak = measure_soak(place, options.soak)
+    return report(rounds, soak, seconds=options.seconds)
 
 
 def parse() -> argparse.Namespace:
@@ -112,7 +118,8 @@ def measure_variant(servers: Servers, variant: Variant, name: str, seconds: floa
         watched=server.watched,
         seconds=seconds,
         warm_seconds=seconds / 5,
-        credential=servers.place.credential,
+        credentials=str(servers.crowd.credentials),
+        sessions=servers.crowd.sessions,
     )
     load = run_load(job)
     progress(f"{name}: {variant.title} at {variant.in_flight}: {load.rate:,.0f}/s")
@@ -122,28 +129,30 @@ def measure_variant(servers: Servers, variant: Variant, name: str, seconds: floa
 @contextlib.contextmanager
 def running_all(place: Place) -> Iterator[Servers]:
     """The service, a bare server that answers as it does, and an OPA that runs as the service's own."""
+    crowd = gather(place, SESSIONS)
     with contextlib.ExitStack() as stack:
         service = stack.enter_context(running_service(place))
-        inputs = make_inputs(place, service)
+        inputs = make_inputs(place, service, crowd)
         by_name = {
             "service": service,
             "echo": stack.enter_context(running_echo(place.folder, inputs.reply)),
             "opa": stack.enter_context(running_opa(place.folder, service.watched["opa"])),
         }
-        yield Servers(place=place, by_name=by_name, inputs=inputs)
+        yield Servers(by_name=by_name, inputs=inputs, crowd=crowd)
 
 
-def make_inputs(place: Place, service: Server) -> Inputs:
+def make_inputs(place: Place, service: Server, crowd: Crowd) -> Inputs:
     """From the service's first decision."""
-    answer = decide_first(service.address, place.credential)
+    answer = decide_first(service.address, crowd.read()[0])
     shown = place.interlock("log", "show", str(answer.decision.log_index))
     return write_inputs(place.folder, answer, shown)
 
 
 def measure_soak(place: Place, decisions: int) -> list[Memory]:
     """The memory of a new service, read on the way to so many decisions through DecideBatch."""
+    crowd = gather(place, SESSIONS)
     with running_service(place) as service:
-        template = str(make_inputs(place, service).templates["batch"])
+        template = str(make_inputs(place, service, crowd).templates["batch"])
         readings: list[Memory] = []
         made = 0
         for share in SOAK_SHARES:
@@ -155,7 +164,8 @@ def measure_soak(place: Place, decisions: int) -> list[Memory]:
                 watched=service.watched,
                 seconds=LONGEST_SECONDS,
                 calls=max(1, math.ceil((decisions * share - made) / BATCH)),
-                credential=place.credential,
+                credentials=str(crowd.credentials),
+                sessions=crowd.sessions,
             )
             load = run_load(job)
             made += load.decisions
@@ -168,12 +178,6 @@ def reading(decisions: int, load: Load) -> Memory:
     """The memory at the end of a load."""
     mib = load.resident_mib
     return Memory(decisions=decisions, service_mib=mib["service"], opa_mib=mib["opa"])
-
-
-def version_of(opa: Path) -> str:
-    """What `opa version` says in its first line, `Version: 1.2.3`."""
-    done = subprocess.run([opa, "version"], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.partition("\n")[0].removeprefix("Version: ")
 
 
 def progress(text: str) -> None:

@@ -12,16 +12,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from processes import child_named, command_line, environment
 
 from interlock.adapters.catalog_files import write_catalog_file
 from interlock.adapters.opa_binary import find_opa
+from interlock.core.catalog import CatalogFile
 from interlock.core.catalog_import import import_tools
 
 PROJECT = Path(__file__).parent.parent
+POLICIES = PROJECT / "policies"
+SCRATCH = Path(__file__).with_name(".scratch")
+PRODUCT = (sys.executable, "-m", "interlock", "serve")
+
 START_LIMIT_SECONDS = 30.0
 STOP_LIMIT_SECONDS = 15.0
 
@@ -36,7 +41,7 @@ environment = "dev"
 listen = "127.0.0.1:0"
 http_listen = "127.0.0.1:0"
 data_dir = "service"
-catalog = ["git.yaml"]
+catalog = ["catalog.yaml"]
 
 [service.policy]
 directory = {policies}
@@ -57,15 +62,23 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A folder with settings, catalog, store and an agent's credential; `opa` is the program that is used."""
+    """A folder with settings, catalog and store; `opa` is the program that is used."""
 
     folder: Path
     opa: Path
-    credential: str = field(repr=False)
+
+    @property
+    def settings(self) -> Path:
+        """The file of settings."""
+        return self.folder / "interlock.toml"
 
     def interlock(self, *arguments: str) -> str:
         """Run a verb here; what it prints."""
-        return interlock(self.folder, self.opa, *arguments)
+        command = [sys.executable, "-m", "interlock", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=_environment(self.opa), stdout=subprocess.PIPE, check=True
+        )
+        return done.stdout.decode()
 
 
 def locate_opa() -> Path:
@@ -73,28 +86,30 @@ def locate_opa() -> Path:
     return find_opa(os.environ, shutil.which, PROJECT / ".tools")
 
 
-def make_place(folder: Path, opa: Path) -> Place:
+def opa_version() -> str:
+    """What `opa version` says in its first line, `Version: 1.2.3`. Raises OpaError."""
+    done = subprocess.run([locate_opa(), "version"], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.partition("\n")[0].removeprefix("Version: ")
+
+
+def make_place(folder: Path, opa: Path, catalog: CatalogFile, *, policies: Path = POLICIES) -> Place:
     """Settings as a newcomer has them, in a new folder."""
     folder.mkdir(parents=True)
-    (folder / "interlock.toml").write_text(SETTINGS.format(policies=json.dumps(str(PROJECT / "policies"))))
+    place = Place(folder=folder, opa=opa)
+    place.settings.write_text(SETTINGS.format(policies=json.dumps(str(policies))))
+    write_catalog_file(catalog, folder / "catalog.yaml")
+    return place
+
+
+def git_catalog() -> CatalogFile:
+    """The tools of a real MCP server, as it describes them."""
     tools = json.loads(_TOOLS.read_bytes())["tools"]
-    write_catalog_file(import_tools(tools, gateway="git-gateway", server="git"), folder / "git.yaml")
-    agent = ("--kind", "agent", "--name", "coder", "--tenant", "acme", "--role", "contributor")
-    interlock(folder, opa, "credentials", "create", *agent, "--output", "agent.credential")
-    return Place(folder=folder, opa=opa, credential=(folder / "agent.credential").read_text().strip())
-
-
-def interlock(folder: Path, opa: Path, *arguments: str) -> str:
-    """Run a verb of the command in the folder; what it prints."""
-    command = [sys.executable, "-m", "interlock", *arguments]
-    done = subprocess.run(command, cwd=folder, env=_environment(opa), stdout=subprocess.PIPE, check=True)
-    return done.stdout.decode()
+    return import_tools(tools, gateway="git-gateway", server="git")
 
 
 @contextlib.contextmanager
-def running_service(place: Place) -> Iterator[Server]:
-    """The real decision service with its OPA."""
-    command = [sys.executable, "-m", "interlock", "serve"]
+def running_service(place: Place, command: Sequence[str] = PRODUCT) -> Iterator[Server]:
+    """The real decision service with its OPA, or what `command` makes of it."""
     with _running(command, place.folder, "service", _environment(place.opa)) as process:
         address = _announced(process, place.folder / "service.log")
         sidecar = child_named(process.pid, "opa")

@@ -12,18 +12,28 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from facts_state import STEPS
+from measure import BATCH
+from population import MEASURING, Population, play
+from trajectories import read_trajectories
+
+from interlock.adapters.cells_sqlite import load_cells, save_cells
 from interlock.adapters.clock import RandomIdentifiers, SystemClock
 from interlock.adapters.signing_key import open_or_create
+from interlock.adapters.store_sqlite import open_store
 from interlock.core import conclusion, record, token
 from interlock.core.catalog import CatalogFile, build_catalog
+from interlock.core.cells import Cells
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Evaluated, PolicyAnswer
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.normalize import normalize
+from interlock.core.observing import NO_PARENT, Observe
 from interlock.rpc import wire
 from interlock.v1 import decision_pb2, decision_service_pb2, proposal_pb2
 
 RUNS, REPEATS = 3_000, 5
+POPULATION = 10_000
 
 CATALOG = build_catalog(
     [
@@ -59,10 +69,12 @@ Value = TypeVar("Value")
 
 
 def main() -> None:
-    """Measure every step on one proposal, and print a table."""
-    print("| step | µs |\n| --- | ---: |")
+    """Measure every step on one proposal, then the parts of counting a batch; print a table of each."""
     with tempfile.TemporaryDirectory() as folder:
+        print("| step | µs |\n| --- | ---: |")
         measure_steps(Path(folder))
+        print(f"\n| counting a proposal, in batches of {BATCH} | µs |\n| --- | ---: |")
+        measure_counting(Path(folder))
 
 
 def measure_steps(folder: Path) -> None:
@@ -79,13 +91,16 @@ def measure_steps(folder: Path) -> None:
     proposal = told(
         "normalize, digest, check the schema", lambda: normalize(raw, CATALOG, lambda _: "concealed")
     )
-    document = told("policy input", lambda: conclusion.policy_input(proposal, now))
+    observe = Observe(proposal, NO_PARENT, at=now, measuring=MEASURING)
+    observed = observe.run(Cells(dict.fromkeys(observe.keys, b"")))
+    document = told("policy input", lambda: conclusion.policy_input(proposal, observed, now))
     answer = told("check OPA's answer", lambda: PolicyAnswer.model_validate(ANSWER))
     evaluated = Evaluated(answer=answer, revision="r" * 43)
     draft = told(
         "draft the record",
         lambda: conclusion.conclude(
             proposal,
+            observed,
             document,
             evaluated,
             decision_id=identifiers.new(),
@@ -108,9 +123,48 @@ def measure_steps(folder: Path) -> None:
     )
 
 
-def told(step: str, run: Callable[[], Value]) -> Value:
-    """Print the least time that the step takes, and give its value."""
-    microseconds = min(timeit.repeat(run, number=RUNS, repeat=REPEATS)) / RUNS * 1e6
+def measure_counting(folder: Path) -> None:
+    """What is done in a process for a batch, part by part, on sessions with a history."""
+    population, now = Population(POPULATION, read_trajectories()), SystemClock().now()
+    played = [play(population, agent, STEPS, now) for agent in range(BATCH)]
+    kept = {key: data for each in played for key, data in each.cells.items()}
+    proposals = [population.proposal(session, STEPS) for session in range(BATCH)]
+
+    def construct() -> list[Observe]:
+        return [Observe(proposal, NO_PARENT, at=now, measuring=MEASURING) for proposal in proposals]
+
+    changes = told("make the change", construct, of=BATCH)
+    keys = told("name its cells", lambda: {key for change in changes for key in change.keys}, of=BATCH)
+    connection = open_store(folder / "steps.db")
+    found = {key: kept.get(key, b"") for key in keys}
+    ends = now + MEASURING.retention
+    full = Cells(dict.fromkeys(found, b""))
+    for key, data in found.items():
+        if data:
+            full.put(key, data, expire_time=ends)
+    save_cells(connection, full)
+    told("load them from SQLite", lambda: load_cells(connection, keys), of=BATCH)
+
+    def count() -> Cells:
+        cells = Cells(found)
+        for change in changes:
+            change.run(cells)
+        return cells
+
+    told("decode them, count and tell the facts", count, of=BATCH)
+    counted = [count() for _ in range(RUNS // BATCH * REPEATS + 1)]
+    told("encode what changed", lambda: counted.pop().changed(), of=BATCH)
+    cells = count()
+    cells.changed()
+    with connection:
+        told("save it to SQLite, without commit", lambda: save_cells(connection, cells), of=BATCH)
+    connection.close()
+
+
+def told(step: str, run: Callable[[], Value], *, of: int = 1) -> Value:
+    """Print the least time that the step takes for one `of` so many, and give its value."""
+    runs = RUNS // of
+    microseconds = min(timeit.repeat(run, number=runs, repeat=REPEATS)) / (runs * of) * 1e6
     print(f"| {step} | {microseconds:.1f} |")
     return run()
 

@@ -1,0 +1,47 @@
+"""Credentials for many callers at once, put straight into a store that no service has open yet."""
+
+import contextlib
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+
+from interlock.adapters import credentials_sqlite
+from interlock.adapters.store_sqlite import open_store
+from interlock.compose.places import service_of, store_file
+from interlock.compose.settings import load_settings
+from interlock.core.identity import Caller, CallerKind, Credential, credential_text, hash_secret
+
+
+def agent(tenant: str, name: str, role: str) -> Caller:
+    """An agent that is to have a credential."""
+    return _caller(CallerKind.AGENT, tenant, name, (role,))
+
+
+def gateway(tenant: str, name: str) -> Caller:
+    """A gateway that is to have a credential."""
+    return _caller(CallerKind.GATEWAY, tenant, name, ())
+
+
+def give_credentials(settings: Path, callers: Sequence[Caller]) -> list[str]:
+    """The text of a new credential for each caller, all of them made in one transaction."""
+    path = store_file(service_of(load_settings(settings)))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = open_store(path)
+    texts: list[str] = []
+    with contextlib.closing(connection), connection:
+        texts.extend(_give(connection, caller) for caller in callers)
+    return texts
+
+
+def _give(connection: apsw.Connection, caller: Caller) -> str:
+    secret = secrets.token_urlsafe(32)
+    credential = Credential(caller=caller, secret_hash=hash_secret(secret), create_time=datetime.now(UTC))
+    credentials_sqlite.add_credential(connection, credential)
+    return credential_text(caller.credential_id, secret)
+
+
+def _caller(kind: CallerKind, tenant: str, name: str, roles: tuple[str, ...]) -> Caller:
+    return Caller(kind=kind, tenant=tenant, name=name, roles=roles, credential_id=secrets.token_hex(8))

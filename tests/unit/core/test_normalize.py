@@ -138,6 +138,18 @@ def test_a_well_formed_unknown_tool_is_for_the_policy(name: str) -> None:
     assert (proposal.tool, proposal.tool_name, proposal.violations) == (None, name, ())
 
 
+@pytest.mark.parametrize("operation", ["a b", "a\n", "x" * 129, "order#7", "é", "\x1b[31m", "a\0"])
+def test_refuses_an_operation_of_other_characters(operation: str) -> None:
+    """The name of an operation is short and plain, so that it can stand in a key and on a screen (case 43)."""
+    assert refusal(operation=operation).violations[0].field == "proposal.operation"
+
+
+@pytest.mark.parametrize("operation", ["", "order:7", "Pay/Invoice_7.2-b", "x" * 128])
+def test_an_operation_is_kept_as_it_was_named(operation: str) -> None:
+    """What the call is an attempt at is the caller's to name, or not to."""
+    assert normalized(operation=operation).operation == operation
+
+
 @pytest.mark.parametrize("goal", ["g" * 8_193, "a\0b", "\ud800"])
 def test_refuses_a_goal_that_cannot_be_kept(goal: str) -> None:
     """A goal is a text of bounded length that a record can hold (case 31)."""
@@ -349,6 +361,7 @@ def test_no_sensitive_value_no_change() -> None:
     [
         {"session_id": "session-2"},
         {"parent_decision_id": "decision-1"},
+        {"operation": "order:7"},
         {"goal": "read a file "},
         {"tool": "read2"},
         {"arguments_json": b"{}"},
@@ -383,6 +396,23 @@ def test_the_payload_digest_covers_what_was_proposed(changes: dict[str, Any]) ->
 def test_the_payload_digest_covers_nothing_else(changes: dict[str, Any]) -> None:
     """A retry with a new credential, or with the same value in other bytes, is the same payload (case 33)."""
     assert normalized(**changes).payload_digest == normalized().payload_digest
+
+
+def test_without_an_operation_the_payload_digest_is_what_it_was() -> None:
+    """A request that was decided before there were operations is still the same request (invariant 9)."""
+    context = RAW.context
+    assert normalized().payload_digest == digest_of(
+        [
+            "session-1",
+            "",
+            "read a file",
+            "read",
+            digest_of({"path": "a"}),
+            [["web", "https://a.example", "untrusted"]],
+            [["plan", 3, "d"]],
+            context.state_digest,
+        ]
+    )
 
 
 def test_neighbouring_fields_do_not_run_together() -> None:

@@ -74,7 +74,7 @@ class Session(_message.Message):
     user: _builtins.str
     """The user who started it, empty where the agent did."""
     goal: _builtins.str
-    """What the session is for, empty for none. It never changes once it is set."""
+    """What the session is for, at most its first 1,024 characters, empty for none. It never changes once it is set."""
     goal_set_by: Global___GoalSetBy.ValueType
     """Who set the goal."""
     ended: _builtins.bool

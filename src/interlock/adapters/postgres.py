@@ -249,5 +249,11 @@ async def _leave_as_it_is(connection: object) -> None:
 
 
 def _told(error: Exception) -> str:
-    """An error's first words: what PostgreSQL adds as detail may hold the row that it is about."""
-    return str(error.args[0] if error.args else "") or type(error).__name__
+    """An error in words without anybody's data, which PostgreSQL gives as detail and the driver as a value."""
+    match error:
+        case asyncpg.PostgresError():
+            return str(error.args[0])
+        case ValueError() if not isinstance(error, OSError):
+            return type(error).__name__
+        case _:
+            return str(error) or type(error).__name__

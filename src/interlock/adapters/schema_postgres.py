@@ -95,6 +95,11 @@ MIGRATIONS = (
 )
 
 _VERSION = "SELECT version FROM schema_version"
+# Read as rows: what `to_regclass` finds missing it goes on to find missing until the transaction ends.
+_IS_THERE = """
+    SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = $1 AND relname = 'schema_version'
+"""
 _OTHER_COLLATION = """
     SELECT attrelid::regclass::text || '.' || attname AS name, collname AS collation
     FROM pg_attribute JOIN pg_collation ON pg_collation.oid = attcollation
@@ -134,9 +139,9 @@ async def _open_schema(connection: Connection, *, read_only: bool) -> None:
 
 async def _version(connection: Connection) -> int:
     """0 where there are no tables."""
-    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.schema_version") is None:
-        return 0
-    return int(await connection.fetchval(_VERSION))
+    if await connection.fetchval(_IS_THERE, SCHEMA):
+        return int(await connection.fetchval(_VERSION))
+    return 0
 
 
 async def _migrate(connection: Connection) -> None:

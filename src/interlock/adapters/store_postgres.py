@@ -27,18 +27,23 @@ _INSERT = f"""
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                          $7::bigint[], $8::bytea[], $9::bytea[], $10::bytea[])
 """
-# Each part comes in order from an index and stops at the limit, so that no more is read than a page of each.
-_PAGE = """
+# Each part comes in order from the index of its tenant and type, and stops at the limit. It is asked for as a
+# range: for equal columns PostgreSQL may think of the primary key too, and read the log to find a rare tenant.
+_LIST = f"""
     SELECT page.* FROM unnest($1::text[]) AS wanted (tenant)
     CROSS JOIN unnest($2::text[]) AS kind (type)
     CROSS JOIN LATERAL (
-        {select} tenant = wanted.tenant AND type = kind.type AND log_index >= $3 {more}
-        ORDER BY log_index LIMIT $4
+        {_SELECT} (tenant, type, log_index) >= (wanted.tenant, kind.type, $3)
+            AND (tenant, type, log_index) <= (wanted.tenant, kind.type, {2**63 - 1})
+        ORDER BY tenant, type, log_index LIMIT $4
     ) AS page
     ORDER BY log_index LIMIT $4
 """
-_LIST = _PAGE.format(select=_SELECT, more="")
-_LIST_OF_DECISION = _PAGE.format(select=_SELECT, more="AND decision_id = $5 AND decision_id <> ''")
+_LIST_OF_DECISION = f"""
+    {_SELECT} decision_id = $5 AND decision_id <> '' AND tenant = ANY($1::text[]) AND type = ANY($2::text[])
+        AND log_index >= $3
+    ORDER BY log_index LIMIT $4
+"""
 
 
 class PostgresDecisionLog:

@@ -60,17 +60,33 @@ def test_a_session_from_its_goal_to_its_outcomes(world: World, user: Interlock) 
     assert agent.get_session().goal == world.auditor().get_session(agent.session_id, agent="story").goal
 
 
-def test_what_a_tool_says_that_it_used_is_on_record(world: World) -> None:
-    """Usage and memory writes of a result's `_meta` come with the outcome, and time is always measured."""
-    agent = world.agent(name="spender")
-    ran = agent.run("echo", {"text": "hello"})
-    wait_until(lambda: world.outcomes_of(ran.decision.decision_id) == ["succeeded"])
+def outcome_of(world: World, agent: Interlock, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The record of the outcome of a call that is made now."""
+    decision_id = agent.run(tool, arguments).decision.decision_id
+    wait_until(lambda: world.outcomes_of(decision_id) == ["succeeded"])
     [outcome] = [
-        each
-        for each in world.records()
-        if each["type"] == "outcome" and each["decision_id"] == ran.decision.decision_id
+        each for each in world.records() if each["type"] == "outcome" and each["decision_id"] == decision_id
     ]
+    return outcome
+
+
+def test_what_a_tool_says_that_it_used_is_on_record(world: World) -> None:
+    """Usage and memory writes of a result's `_meta` come with the outcome, and time as the gateway measured it."""
+    said = {
+        "interlock.usage": {"cost": 3, "model_tokens": 70},
+        "interlock.memory_writes": [{"key": "plan", "version": 4}],
+    }
+    outcome = outcome_of(world, world.agent(name="spender"), "account", said)
+    assert (outcome["usage"]["cost"], outcome["usage"]["model_tokens"]) == (3, 70)
     assert outcome["usage"]["compute_milliseconds"] >= 0
+    assert outcome["memory_writes"] == [{"key": "plan", "version": 4, "digest": ""}]
+
+
+def test_an_oversized_result_is_recorded_by_digest(world: World) -> None:
+    """Of a result above 64 KiB the outcome is on record all the same, says that it was cut, and holds no text."""
+    outcome = outcome_of(world, world.agent(name="verbose"), "echo", {"text": "hello " * 20_000})
+    assert outcome["result_truncated"] is True
+    assert len(outcome["result_digest"]) == 43
     assert "hello" not in json.dumps(outcome)
 
 

@@ -38,12 +38,12 @@ _ODD_TOOLS = {
             "effects": ["read"],
             "sensitive": ["/password"],
         }
-        for name in ("echo", "fail", "hang")
+        for name in ("echo", "fail", "hang", "account")
     ],
 }
 _TESTER = """
 tester:
-  tools: [echo, fail, hang]
+  tools: [echo, fail, hang, account]
   effects: [read]
 """
 

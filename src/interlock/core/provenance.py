@@ -1,0 +1,276 @@
+"""Where an argument came from: what a session saw in its goal and in tools' results, and what it never saw.
+
+Of each term only a keyed hash is kept (64 bits of BLAKE2b, RFC 7693), never the text: who does not know the key
+can neither read what was said nor make up a term that is taken for another.
+"""
+
+import hashlib
+import re
+import struct
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, Literal, Self, TypeGuard
+
+from interlock.core.argument_forms import kind_of, leaves, role_at
+from interlock.core.catalog import ArgumentRole
+from interlock.core.facts import ProvenanceInput
+from interlock.core.terms import said_in, terms_of, terms_of_value, terms_of_value_loosely, without_last_token
+
+MAX_GOAL_TERMS = 1_024
+MAX_RESULT_TERMS = 4_096
+"""Of all results of a session together."""
+
+MAX_LISTED = 128
+"""So many arguments are told of; the rest are counted."""
+
+MAX_VALUE_CHARACTERS = 8_192
+"""Of a longer argument nothing is known."""
+
+MAX_CHARACTERS = 32_768
+MAX_LOOKED_UP = 2_048
+"""Of so many characters and terms of one call the rest is passed over: nothing is known of it."""
+
+MAX_STEP = 2**30 - 1
+
+_VERSION = 1
+_FULL, _TAINTED = 1, 2
+_HEADER = struct.Struct("<BBH")  # version, flags, number of terms
+_HASH_BYTES, _MARK_BYTES = 8, 4
+_STEP_BITS = 30
+
+_Place = Literal["goal", "trusted", "unseen", "unknown", "untrusted"]
+_PLACES: tuple[_Place, ...] = ("goal", "trusted", "unseen", "unknown", "untrusted")
+"""From the best to the worst that can be said of a term: what an attacker wrote is worse than what nobody did."""
+_GOAL, _TRUSTED, _UNSEEN, _UNKNOWN, _UNTRUSTED = range(len(_PLACES))
+_RANKS = (_GOAL, _TRUSTED, _UNTRUSTED)
+
+_ESCAPE_OR_BRACKET = re.compile(r"[%&\\\[(]")
+_SPELT = ("@", " dot ", " 0")
+
+
+class Source(IntEnum):
+    """Where something can be seen, the most trusted first."""
+
+    GOAL = 0
+    TRUSTED = 1
+    UNTRUSTED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sightings:
+    """What a session saw: hashes of terms, ascending, each with the most trusted source that had it.
+
+    A mark is the source, and in its lower 30 bits the step at which the source had the term first. `full`
+    says that something was said that is not in here, `tainted` that an untrusted source said something.
+    """
+
+    hashes: "array[int]" = field(default_factory=lambda: array("Q"))
+    marks: "array[int]" = field(default_factory=lambda: array("I"))
+    full: bool = False
+    tainted: bool = False
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """What `encode` wrote; nothing seen, of empty bytes. Raises ValueError for bytes of another form."""
+        if not data:
+            return cls()
+        if len(data) < _HEADER.size:
+            raise ValueError("sightings are too short")
+        version, flags, count = _HEADER.unpack_from(data)
+        if version != _VERSION or flags > (_FULL | _TAINTED) or count > MAX_GOAL_TERMS + MAX_RESULT_TERMS:
+            raise ValueError(f"sightings have a header of another form, expected version {_VERSION}")
+        middle = _HEADER.size + count * _HASH_BYTES
+        if len(data) != middle + count * _MARK_BYTES:
+            raise ValueError(f"sightings of {count} terms have {len(data)} bytes")
+        return cls(
+            hashes=_from_bytes("Q", data[_HEADER.size : middle]),
+            marks=_from_bytes("I", data[middle:]),
+            full=bool(flags & _FULL),
+            tainted=bool(flags & _TAINTED),
+        )
+
+    def encode(self) -> bytes:
+        """The sightings as bytes: 12 for each term and 4 more."""
+        flags = self.full * _FULL | self.tainted * _TAINTED
+        header = _HEADER.pack(_VERSION, flags, len(self.hashes))
+        return header + _to_bytes(self.hashes) + _to_bytes(self.marks)
+
+
+EMPTY = Sightings()
+
+
+def saw(
+    sightings: Sightings, source: Source, said: Any, *, step: int, key: bytes, complete: bool = True
+) -> Sightings:
+    """The sightings with what a source said at a step: a text, a JSON value, or the bytes of a JSON value.
+
+    `complete` is false where that is only its beginning. What does not fit (MAX_GOAL_TERMS, MAX_RESULT_TERMS)
+    is left out, plain words before names and numbers; then, or where it is not complete, the sightings are
+    full, and what is not found in them is `unknown` for good. A term that was seen stays at the most trusted
+    source that had it, and there at its first step. The goal's step is 0. `key` has 16 to 64 bytes. Raises
+    ValueError for a step that is not from 0 to MAX_STEP.
+    """
+    if not 0 <= step <= MAX_STEP:
+        raise ValueError(f"step is {step}, expected 0 to {MAX_STEP}")
+    mark = source << _STEP_BITS | (step if source else 0)
+    terms = terms_of(_whole(said, complete=complete), loosely=source is Source.UNTRUSTED)
+    known = dict(zip(sightings.hashes, sightings.marks, strict=True))
+    limit = MAX_RESULT_TERMS if source else MAX_GOAL_TERMS
+    goal_terms = sightings.marks.count(0)
+    room = limit - (len(known) - goal_terms if source else goal_terms)
+    left_out = not complete or len(terms) > limit
+    keyed = _keyed(key)
+    for term in _first(terms, limit, room):
+        hashed = _hash(keyed, term)
+        before = known.get(hashed)
+        if before is None and room <= 0:
+            left_out = True
+        elif before is None or mark < before:
+            room -= 1 if before is None else 0
+            known[hashed] = mark
+    hashes = sorted(known)
+    return Sightings(
+        hashes=array("Q", hashes),
+        marks=array("I", map(known.__getitem__, hashes)),
+        full=sightings.full or left_out,
+        tainted=sightings.tainted or source is Source.UNTRUSTED,
+    )
+
+
+def provenance_of(
+    arguments: Mapping[str, Any], roles: Mapping[str, ArgumentRole], sightings: Sightings, key: bytes
+) -> tuple[list[ProvenanceInput], int]:
+    """Where each string and number of the disclosed arguments was seen, and how many more there are.
+
+    At most MAX_LISTED are listed, in the order of the arguments. Of the sources that had a term the most
+    trusted counts. An argument of several terms is no better than the worst of them: untrusted, then unknown,
+    unseen, trusted, goal; the step is that term's. A blank string is unseen: nothing speaks for it.
+    """
+    found = leaves(arguments)
+    search = _Search(sightings, key)
+    listed: list[ProvenanceInput] = []
+    for pointer, value in found[:MAX_LISTED]:
+        source, step = search.place(value)
+        kind = kind_of(value, role_at(pointer, roles))
+        listed.append({"path": pointer, "kind": kind, "source": source, "step": step})
+    return listed, len(found) - len(listed)
+
+
+class _Search:
+    """Looks for the arguments of one call, as far as MAX_CHARACTERS and MAX_LOOKED_UP go."""
+
+    __slots__ = ("_characters", "_keyed", "_missing", "_sightings", "_terms")
+
+    def __init__(self, sightings: Sightings, key: bytes) -> None:
+        self._sightings = sightings
+        self._keyed = _keyed(key)
+        self._missing = _UNKNOWN if sightings.full else _UNSEEN
+        self._characters = MAX_CHARACTERS
+        self._terms = MAX_LOOKED_UP
+
+    def place(self, value: str | float) -> tuple[_Place, int]:
+        """Where the value was seen, and at which step."""
+        if isinstance(value, str) and not self._may_read(value):
+            return "unknown", 0
+        terms = terms_of_value(value)
+        if not terms:
+            return "unseen", 0
+        if not self._may_look_for(terms):
+            return "unknown", 0
+        worst, step = self._worst(terms)
+        if worst in (_UNSEEN, _UNKNOWN) and self._sightings.tainted and _may_be_disguised(value):
+            return self._disguised(value) or (_PLACES[worst], step)
+        return _PLACES[worst], step
+
+    def _may_read(self, text: str) -> bool:
+        if len(text) > MAX_VALUE_CHARACTERS:
+            return False
+        self._characters -= len(text)
+        return self._characters >= 0
+
+    def _may_look_for(self, terms: Sized) -> bool:
+        self._terms -= len(terms)
+        return self._terms >= 0
+
+    def _worst(self, terms: Iterable[str]) -> tuple[int, int]:
+        worst, step, missing = -1, 0, self._missing
+        least = _UNTRUSTED if self._sightings.tainted else missing
+        hashes, marks, keyed = self._sightings.hashes, self._sightings.marks, self._keyed
+        if not hashes:
+            return missing, 0
+        for term in terms:
+            hashed = _hash(keyed, term)
+            place = bisect_left(hashes, hashed)
+            found = place < len(hashes) and hashes[place] == hashed
+            rank = _RANKS[marks[place] >> _STEP_BITS] if found else missing
+            if rank > worst:
+                worst, step = rank, marks[place] & MAX_STEP if found else 0
+                if rank >= least:
+                    break
+        return worst, step
+
+    def _disguised(self, value: str) -> tuple[_Place, int] | None:
+        """Whether and when an untrusted source had what a tool may take the value for."""
+        terms = terms_of_value_loosely(value)
+        if not self._may_look_for(terms):
+            return "unknown", 0
+        for term in terms:
+            rank, step = self._worst((term,))
+            if rank == _UNTRUSTED:
+                return "untrusted", step
+        return None
+
+
+def _may_be_disguised(value: str | float) -> TypeGuard[str]:
+    """Whether a tool may take it for something else: `loosen` and needless zeros tell of what."""
+    if not isinstance(value, str):
+        return False
+    return (
+        not value.isascii()
+        or value.startswith("0")
+        or _ESCAPE_OR_BRACKET.search(value) is not None
+        or (" " in value and any(sign in value for sign in _SPELT))
+    )
+
+
+def _whole(said: Any, *, complete: bool) -> Any:
+    if isinstance(said, bytes):
+        return said_in(said, complete=complete)
+    if isinstance(said, str) and not complete:
+        return without_last_token(said)
+    return said
+
+
+def _first(terms: list[str], limit: int, room: int) -> list[str]:
+    """Those to be kept if not all can be: names and numbers before plain words."""
+    return sorted(terms, key=str.isalpha)[:limit] if len(terms) > room else terms
+
+
+def _hash(keyed: "hashlib.blake2b", term: str) -> int:
+    state = keyed.copy()
+    state.update(term.encode())
+    return int.from_bytes(state.digest(), "little")
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> "hashlib.blake2b":
+    return hashlib.blake2b(key=key, digest_size=_HASH_BYTES)
+
+
+def _from_bytes(code: str, data: bytes) -> "array[int]":
+    numbers = array(code, data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _to_bytes(numbers: "array[int]") -> bytes:
+    if sys.byteorder == "big":
+        numbers = array(numbers.typecode, numbers)
+        numbers.byteswap()
+    return numbers.tobytes()

@@ -298,7 +298,7 @@ async def test_a_database_that_turns_read_only_is_not_written(
 
 
 async def test_a_standby_is_refused() -> None:
-    """A server in recovery, which can promise nothing, is not used."""
+    """A copy that only follows the primary, and may lack its last commits, is not used (case 24)."""
     with PostgresServer() as server:
         address = server.address(server.new_database())
         server.stop()

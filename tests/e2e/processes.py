@@ -49,12 +49,14 @@ def run_interlock(
 class Server:
     """One `serve` or `gateway` that listens. What it says is in the files `output` and `errors`."""
 
-    def __init__(self, verb: str, folder: Path, name: str, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, verb: str, folder: Path, name: str, variables: Mapping[str, str], *options: str
+    ) -> None:
         """Start it in `folder` and wait for the line that announces where it listens."""
         self.output, self.errors = folder / f"{name}.out", folder / f"{name}.err"
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "interlock", verb],
+                [sys.executable, "-m", "interlock", verb, *options],
                 cwd=folder,
                 env=environment(**variables),
                 stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ A retry budget as gRPC's retry throttling has it (proposal A6): retries and fail
 attempts, so that an agent may go on with new work while its retries are stopped.
 """
 
+import operator
 import struct
 from dataclasses import dataclass
 
@@ -45,8 +46,11 @@ class Attempts:
         """What `encode` wrote; none of empty bytes."""
         attempts = cls()
         if data:
-            attempts.half, *counts, attempts.invalid_in_row, attempts.failed_in_row = _ATTEMPTS.unpack(data)
-            attempts.counts, attempts.earlier = counts[:4], counts[4:]
+            stored = _ATTEMPTS.unpack(data)
+            attempts.half = stored[0]
+            attempts.counts = list(stored[1:5])
+            attempts.earlier = list(stored[5:9])
+            attempts.invalid_in_row, attempts.failed_in_row = stored[9:]
         return attempts
 
     def encode(self) -> bytes:
@@ -69,9 +73,7 @@ class Attempts:
     def told(self, seconds: int) -> AttemptsInput:
         """As the policy sees it."""
         self._turn(seconds)
-        first, retries, invalid, failed = (
-            now + before for now, before in zip(self.counts, self.earlier, strict=True)
-        )
+        first, retries, invalid, failed = map(operator.add, self.counts, self.earlier)
         return {
             "first_attempts": first,
             "retries": retries,
@@ -96,6 +98,8 @@ class Attempts:
 
 def _ratio(count: int, first_attempts: int) -> float:
     """For each first attempt; a whole number as such, which has one form in every JSON."""
+    if not count:
+        return 0
     ratio = round(count / (first_attempts or 1), 3)
     return int(ratio) if ratio.is_integer() else ratio
 

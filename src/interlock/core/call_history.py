@@ -1,11 +1,12 @@
 """The last calls that a session or an agent proposed, and how far the newest of them repeats the others.
 
-Kept as columns of fixed width, so that a history is small, and looking through it is a search in bytes.
+Kept as columns of fixed width, so that a history is small, and looking through it is a search in bytes. Tags are
+of a digest: that one stands across two others by chance is as good as impossible, and who made it so would only
+be counted more.
 """
 
 import struct
 from array import array
-from collections.abc import Iterator
 
 from interlock.core.facts import CallsInput, CycleInput
 
@@ -44,12 +45,15 @@ class CallHistory:
         if not data:
             return history
         history.steps, count = _HEADER.unpack_from(data)
-        start = _HEADER.size
-        columns = []
-        for width in _WIDTHS:
-            columns.append(data[start : start + width * count])
-            start += width * count
-        history.calls, history.forms, history.requests, history.results, history.times = columns
+        forms = _HEADER.size + TAG_BYTES * count
+        requests = forms + TAG_BYTES * count
+        results = requests + TAG_BYTES * count
+        times = results + RESULT_BYTES * count
+        history.calls = data[_HEADER.size : forms]
+        history.forms = data[forms:requests]
+        history.requests = data[requests:results]
+        history.results = data[results:times]
+        history.times = data[times:]
         return history
 
     def encode(self) -> bytes:
@@ -79,7 +83,7 @@ class CallHistory:
 
     def place_of(self, request: bytes) -> int:
         """Where the call of this request stands; -1 where it is not among those kept."""
-        return next(_places(self.requests, request), -1)
+        return _place(self.requests, request)
 
     def set_result(self, request: bytes, result: bytes) -> bool:
         """Note what came of a call. Whether it was there, with no result yet."""
@@ -106,25 +110,36 @@ class CallHistory:
 
     def repeats(self, place: int = -1) -> CallsInput:
         """How the call at `place`, the newest by default, repeats those up to it, itself counted."""
-        count = len(self) if place < 0 else place + 1
-        calls, forms = self.calls[: count * TAG_BYTES], self.forms[: count * TAG_BYTES]
-        same = list(_places(calls, calls[-TAG_BYTES:]))
+        count = len(self.calls) // TAG_BYTES
+        if 0 <= place < count - 1:
+            return self._as_of(place + 1).repeats()
+        calls, forms = self.calls, self.forms
+        same = calls.count(calls[-TAG_BYTES:]) if calls else 0
         return {
-            "same_call": len(same),
-            "same_call_same_result": self._same_results(same),
-            "similar_call": _count(forms, forms[-TAG_BYTES:]),
+            "same_call": same,
+            "same_call_same_result": self._same_results() if same > 1 else same,
+            "similar_call": forms.count(forms[-TAG_BYTES:]) if calls else 0,
             "cycle": _cycle(calls),
-            "steps": self.steps - (len(self) - count),
+            "steps": self.steps,
         }
 
-    def _same_results(self, same: list[int]) -> int:
-        """The newest of these, and the unbroken run of latest known results before it that are alike."""
-        if not same:
-            return 0
-        run, latest = 1, NO_RESULT
-        for place in reversed(same[:-1]):
+    def _as_of(self, count: int) -> "CallHistory":
+        """The history as it was when it had so many of the calls that are kept."""
+        before = CallHistory()
+        before.steps = self.steps - (len(self) - count)
+        before.calls, before.forms = self.calls[: count * TAG_BYTES], self.forms[: count * TAG_BYTES]
+        before.results = self.results[: count * RESULT_BYTES]
+        return before
+
+    def _same_results(self) -> int:
+        """The newest call, and the unbroken run of the latest known results of the same call that are alike."""
+        calls, run, latest = self.calls, 1, NO_RESULT
+        tag, end = calls[-TAG_BYTES:], len(calls) - TAG_BYTES
+        while (start := calls.rfind(tag, 0, end)) >= 0:
+            end = start
+            place, aside = divmod(start, TAG_BYTES)
             result = self.results[place * RESULT_BYTES : (place + 1) * RESULT_BYTES]
-            if result == NO_RESULT:
+            if aside or result == NO_RESULT:
                 continue
             if latest not in (NO_RESULT, result):
                 break
@@ -133,28 +148,24 @@ class CallHistory:
         return run
 
 
-def _places(column: bytes, tag: bytes) -> Iterator[int]:
-    """Where the tag stands, first to last."""
-    start = column.find(tag) if tag else -1
-    while start >= 0:
-        place, aside = divmod(start, TAG_BYTES)
-        if not aside:
-            yield place
-        start = column.find(tag, start + 1 if aside else start + TAG_BYTES)
-
-
-def _count(column: bytes, tag: bytes) -> int:
-    return sum(1 for _ in _places(column, tag))
+def _place(column: bytes, tag: bytes) -> int:
+    """Where the tag stands first, in its place; -1 where it does not."""
+    start = column.find(tag)
+    while start >= 0 and start % TAG_BYTES:
+        start = column.find(tag, start + 1)
+    return start if start < 0 else start // TAG_BYTES
 
 
 def _cycle(calls: bytes) -> CycleInput:
     """The shortest cycle that the calls end with twice or more; a call repeated by itself is none."""
+    last = calls[-TAG_BYTES:]
     for length in range(SHORTEST_CYCLE, LONGEST_CYCLE + 1):
         size = length * TAG_BYTES
-        block = calls[-size:]
-        if len(calls) < 2 * size or calls[-2 * size : -size] != block:
+        # The newest call stood a cycle before: seldom so, and told by eight bytes.
+        if calls[-size - TAG_BYTES : -size] != last or len(calls) < 2 * size:
             continue
-        if block[:TAG_BYTES] * length == block:
+        block = calls[-size:]
+        if calls[-2 * size : -size] != block or last * length == block:
             continue
         count = 2
         while calls[-(count + 1) * size : -count * size] == block:

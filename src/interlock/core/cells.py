@@ -5,6 +5,7 @@ it; a store only keeps it, locks it and forgets it after its time. So counting i
 store, and two replicas never count the same thing twice: a change runs while its cells are locked.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -35,16 +36,27 @@ class CellKind(IntEnum):
     SECRET = 14
 
 
-def cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
-    """The key of a cell, 16 bytes: the kind, and 120 bits of SHA-256 over tenant and names.
+KIND_BYTE = {kind: bytes([kind]) for kind in CellKind}
 
-    Each part goes in with its length before it, so that no two lists of parts make one key (case 54).
+
+def cell_name(tenant: str, *names: str) -> bytes:
+    """What tells the cells of one kind apart, 15 bytes: of SHA-256 over tenant and names.
+
+    Each part goes in with its length before it, so that no two lists of parts make one name (case 54).
     """
-    digest = hashlib.sha256()
-    for part in (tenant, *names):
-        encoded = part.encode()
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return bytes([kind]) + digest.digest()[: KEY_BYTES - 1]
+    parts = [f"{len(part)}:{part}" for part in (tenant, *names)]
+    return hashlib.sha256("".join(parts).encode()).digest()[: KEY_BYTES - 1]
+
+
+def cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
+    """The key of a cell, 16 bytes: the kind, and its name."""
+    return KIND_BYTE[kind] + cell_name(tenant, *names)
+
+
+@functools.lru_cache(maxsize=4_096)
+def common_cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
+    """`cell_key` of a cell that many proposals share, such as an agent's or a tool's."""
+    return cell_key(kind, tenant, *names)
 
 
 class Content(Protocol):

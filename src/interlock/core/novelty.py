@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from interlock.core import argument_forms
 from interlock.core.argument_forms import Target
-from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.cells import CellKind, Cells, cell_key, common_cell_key
 from interlock.core.facts import NoveltyInput
 from interlock.core.proposal import Proposal
 
@@ -59,8 +59,8 @@ def novelty_of(proposal: Proposal) -> Novelty:
     shape = hashlib.sha256(argument_forms.shape(arguments)).hexdigest()
     targets = argument_forms.targets(arguments, proposal.tool.entry.roles if proposal.tool else {})
     return Novelty(
-        tool=_seen(tenant, "tool", agent, tool),
-        shape=_seen(tenant, "shape", agent, tool, shape),
+        tool=common_cell_key(CellKind.SEEN, tenant, "tool", agent, tool),
+        shape=common_cell_key(CellKind.SEEN, tenant, "shape", agent, tool, shape),
         targets=tuple((target, _seen(tenant, "target", target.kind, target.name)) for target in targets),
     )
 

@@ -15,7 +15,7 @@ from interlock.core.agent import Agent
 from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
 from interlock.core.breaker import breaker_facts, breaker_key
 from interlock.core.call_history import TAG_BYTES
-from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.cells import CellKind, Cells, cell_key, common_cell_key
 from interlock.core.facts import FactsInput, LoopsInput, MeasuredContextInput, RetriesInput, ViolationInput
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
@@ -58,10 +58,9 @@ class Observe:
         self._measuring = measuring
         self._request = request_tag(proposal.request_id, proposal.payload_digest)
         session = SessionKey(tenant=tenant, agent=agent, session_id=proposal.session_id)
-        self._session = session.cell(CellKind.SESSION)
-        self._terms = session.cell(CellKind.TERMS)
-        self._agent = cell_key(CellKind.AGENT, tenant, agent)
-        self._tool = cell_key(CellKind.TOOL, tenant, tool)
+        self._session, self._terms = session.cells(CellKind.SESSION, CellKind.TERMS)
+        self._agent = common_cell_key(CellKind.AGENT, tenant, agent)
+        self._tool = common_cell_key(CellKind.TOOL, tenant, tool)
         self._operation = operation_key(tenant, tool, proposal.arguments_digest, proposal.operation)
         self._breaker = breaker_key(tenant, tool)
         self._novelty = novelty.novelty_of(proposal)

@@ -9,7 +9,7 @@ import orjson
 
 from interlock.core.attempts import Attempts
 from interlock.core.call_history import CallHistory
-from interlock.core.cells import CellKind, cell_key
+from interlock.core.cells import KIND_BYTE, CellKind, cell_key, cell_name
 from interlock.core.facts import SpendInput, UntrustedSourceInput
 
 VERSION = 1
@@ -40,6 +40,11 @@ class SessionKey:
     def cell(self, kind: CellKind) -> bytes:
         """The key of the session's cell of this kind."""
         return cell_key(kind, self.tenant, self.agent, self.session_id)
+
+    def cells(self, *kinds: CellKind) -> list[bytes]:
+        """The keys of the session's cells of these kinds."""
+        name = cell_name(self.tenant, self.agent, self.session_id)
+        return [KIND_BYTE[kind] + name for kind in kinds]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,6 @@ class Session:
         "goal_digest",
         "goal_set_by",
         "history",
-        "last_step_digest",
         "last_step_number",
         "last_time",
         "previous_digest",
@@ -119,7 +123,6 @@ class Session:
         self.sources: list[tuple[str, str, int]] = []
         self.spend = Spend()
         self.last_step_number = 0
-        self.last_step_digest = ""
         self.attempts = Attempts()
         self.history = CallHistory()
 
@@ -150,7 +153,6 @@ class Session:
                 self.sources,
                 [spend.calls, spend.cost, spend.model_tokens, spend.compute_milliseconds],
                 self.last_step_number,
-                self.last_step_digest,
             ]
         )
         return b"".join(
@@ -236,7 +238,6 @@ class Session:
             sources,
             (self.spend.calls, self.spend.cost, self.spend.model_tokens, self.spend.compute_milliseconds),
             self.last_step_number,
-            self.last_step_digest,
         ) = head[1:]
         self.sources = [(kind, reference, step) for kind, reference, step in sources]
         self.attempts = Attempts.decode(data[end : end + Attempts.SIZE])

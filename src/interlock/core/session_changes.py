@@ -118,8 +118,8 @@ class StartSession:
 class RecordSteps:
     """The Change that adds steps to a session, which begins with them where it had not.
 
-    Its run raises InterlockError: STEP_NUMBER_WENT_BACK, and then none of the steps is recorded. The last
-    number again with the same step is a duplicate, and is passed over.
+    Its run raises InterlockError: STEP_NUMBER_WENT_BACK, and then none of the steps is recorded. A step that is
+    among those kept already, the same in all, is passed over: a reply that was lost is no fault of the agent.
     """
 
     key: SessionKey
@@ -149,16 +149,11 @@ class RecordSteps:
     def _add(self, step: Step, session: Session, timeline: Timeline, cells: Cells, at: datetime) -> bool:
         """One step. False for a duplicate."""
         stored = steps.to_json(step)
-        digest = digest_of_text(orjson.dumps(stored).decode())
-        if step.number == session.last_step_number and digest == session.last_step_digest:
-            return False
         if step.number <= session.last_step_number:
-            raise InterlockError(
-                reason=ErrorReason.STEP_NUMBER_WENT_BACK,
-                message=f"step {step.number} came after step {session.last_step_number} of the session; "
-                "numbers of steps only grow",
-            )
-        session.last_step_number, session.last_step_digest = step.number, digest
+            if any(kept == stored for _, kept in timeline.entries):
+                return False
+            raise _went_back(step, session)
+        session.last_step_number = step.number
         session.spend.add(cost=step.cost, model_tokens=step.model_tokens)
         timeline.entries.append((to_microseconds(at), stored))
         if step.kind is StepKind.MEMORY_WRITE:
@@ -191,8 +186,17 @@ class ViewSession:
         return _view(self.key, session, cells, self.at, self.measuring) if session.began else None
 
 
+def _went_back(step: Step, session: Session) -> InterlockError:
+    return InterlockError(
+        reason=ErrorReason.STEP_NUMBER_WENT_BACK,
+        message=f"step {step.number} came after step {session.last_step_number} of the session; "
+        "numbers of steps only grow",
+        metadata={"last_number": str(session.last_step_number)},
+    )
+
+
 def _cells_of(key: SessionKey) -> Sequence[bytes]:
-    return [key.cell(kind) for kind in (CellKind.SESSION, CellKind.TERMS, CellKind.TIMELINE)]
+    return key.cells(CellKind.SESSION, CellKind.TERMS, CellKind.TIMELINE)
 
 
 def _view(key: SessionKey, session: Session, cells: Cells, at: datetime, measuring: Measuring) -> SessionView:

@@ -427,6 +427,13 @@ BROKEN_RESULTS: dict[str, bytes] = {
     "obligation is text": _result(obligations=["timeout"]),
     "obligations is an object": _result(obligations={"type": "timeout"}),
     "a reservation": _result(reservations=[{"budget": "daily", "amount": 1}]),
+    "a reservation without its limit": _result(
+        reservations=[{"type": "concurrency", "scope": "tenant", "name": "mail"}]
+    ),
+    "two reservations for one resource": _result(reservations=[{"type": "lease", "resource": "orders"}] * 2),
+    "17 reservations": _result(
+        reservations=[{"type": "lease", "resource": f"resource-{number}"} for number in range(17)]
+    ),
     "reservations is an object": _result(reservations={}),
     "NaN": _metadata(b"NaN"),
     "infinity": _metadata(b"1e400"),

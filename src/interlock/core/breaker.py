@@ -146,9 +146,9 @@ class BreakerCell(Quota):
 
     @override
     def lacking(self, terms: Breaker, taking: Taking) -> Shortfall | None:
-        """What is lacking, if the call is to be the probe and now there can be none."""
+        """What is lacking for the call to be the probe; none but a probe is asked."""
         state = self._state_at(max(taking.at, self.latest))
-        if not terms.probe or state in (State.CLOSED, State.HALF_OPEN):
+        if state in (State.CLOSED, State.HALF_OPEN):
             return None
         if self.probe == tag(taking.decision_id).hex():
             return None
@@ -163,7 +163,7 @@ class BreakerCell(Quota):
     def take(self, terms: Breaker, taking: Taking) -> None:
         """Let the call be the probe where one is due; where the breaker has closed, it is as any other."""
         self._turn(taking.at)
-        if terms.probe and self.state is State.HALF_OPEN:
+        if self.state is State.HALF_OPEN:
             self._move(Event.PROBE_TAKEN)
             self.probe = tag(taking.decision_id).hex()
             self.until, self.redeemable_until = taking.ends, taking.redeemable_until

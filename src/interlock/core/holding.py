@@ -80,6 +80,7 @@ def take(
 
     What a decision holds already it does not take again.
     """
+    # A call that is no probe takes nothing of its breaker: whether it may pass is the policy's to say.
     wanted = [terms for terms in reservations if terms.type != "breaker" or terms.probe]
     held = cells.open(_held_cell(holder), Held) if _are_held(wanted) else None
     if not wanted or (held and held.standing is not Standing.NOTHING):

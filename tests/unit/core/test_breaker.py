@@ -378,6 +378,14 @@ def test_a_clock_that_was_set_back_opens_no_sooner_and_closes_no_later() -> None
     assert tool.state(NOON + seconds(30)) == "half_open"
 
 
+def test_it_opens_from_the_newest_time() -> None:
+    """A breaker that opens while the clock is behind is open for its whole time (case 22)."""
+    tool = Tool()
+    for number in range(4):
+        tool.settle(f"d-{number}", NOON - (HOUR if number == 3 else seconds(0)), OutcomeKind.FAILED)
+    assert tool.told(NOON - HOUR)["seconds_until_half_open"] == 3_630
+
+
 def test_windows_of_different_lengths_go_together() -> None:
     """Where roles have windows of their own, what is counted on one's terms opens the breaker for all."""
     tool = Tool()

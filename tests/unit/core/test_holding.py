@@ -613,24 +613,26 @@ happenings = st.lists(
 @given(happenings)
 def test_what_may_be_forgotten_is_as_if_it_were_kept(done: list[tuple[int, str, int]]) -> None:
     """A store that forgets every cell as soon as it may gives the very answers of one that forgets none."""
-    kept, forgetful, at, decisions, ran = Store(), Store(), NOON, 0, set[int]()
+    kept, forgetful, at = Store(), Store(), NOON
+    decisions, ran = list[tuple[Reservation, ...]](), set[int]()
     slow = Rate(type="rate", scope="agent", limit=1, period_seconds=90, burst=2)
-    reservations = (COST, DAILY, PLACES, slow, LEASE)
     for wait, what, which in done:
         at += seconds(wait)
         forgetful.prune(at)
         if what == "take":
-            answers = [store.take(reservations, f"d-{decisions}", at=at) for store in (kept, forgetful)]
+            lease = [LEASE] if which < 3 else []
+            wanted: tuple[Reservation, ...] = (with_limit(COST, which, 10), DAILY, PLACES, slow, *lease)
+            answers = [store.take(wanted, f"d-{len(decisions)}", at=at) for store in (kept, forgetful)]
             assert codes(answers[0]) == codes(answers[1])
-            decisions += not answers[0]
-        elif which < decisions and which not in ran:
+            decisions += [] if answers[0] else [wanted]
+        elif which < len(decisions) and which not in ran:
             kind = OutcomeKind.SUCCEEDED if what == "ran" else OutcomeKind.REFUSED
             refusal = {"expired": ErrorReason.TOKEN_EXPIRED, "refused": ErrorReason.CALL_MISMATCH}.get(
                 what, ""
             )
             ran |= {which} if what == "ran" else set()
             for store in (kept, forgetful):
-                store.settle(reservations, f"d-{which}", at=at, kind=kind, refusal=refusal)
+                store.settle(decisions[which], f"d-{which}", at=at, kind=kind, refusal=refusal)
     forgetful.prune(at + timedelta(days=1, seconds=1))
     assert forgetful.cells == {}
 

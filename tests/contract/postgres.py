@@ -133,6 +133,7 @@ class PostgresServer:
         connection = (f"--host={self.folder}", f"--port={self.port}", f"--username={_ADMINISTRATOR}")
         done = subprocess.run(
             [str(self._programs / program), *connection, *arguments],
+            env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
             capture_output=True,
             text=True,
             check=False,

@@ -255,6 +255,24 @@ async def test_the_head_moves_with_the_log(store: Connection) -> None:
     assert isinstance(await read_head(store), Head)
 
 
+async def test_a_backup_is_whole(
+    postgres: PostgresServer, database: PostgresAddress, store: Connection
+) -> None:
+    """What `pg_dump` made of a store is the same store after `pg_restore`, and the log goes on from it."""
+    head = await read_head(store)
+    dump, name = postgres.folder / f"{database.database}.dump", postgres.new_database()
+    postgres.run("pg_dump", "--format=custom", f"--file={dump}", database.database)
+    postgres.run("pg_restore", f"--dbname={name}", "--exit-on-error", str(dump))
+    async with connect_to_store(postgres.address(name)) as restored:
+        assert await flaws(restored) == []
+        assert await read_head(restored) == head
+        await append(restored, a_draft(3), a_draft(8))
+        assert (await read_head(restored)).size == SIZE + 1
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+            await restored.execute("DELETE FROM records")
+    postgres.drop(name)
+
+
 # --- what a lookup costs ----------------------------------------------------------------------------------
 
 MANY = 3_000

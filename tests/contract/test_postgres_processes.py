@@ -1,14 +1,14 @@
 """Several processes on one PostgreSQL: they count exactly, and the death of one leaves nothing half done."""
 
+import asyncio
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from interlock.adapters.cells_postgres import PostgresSessionState
 from interlock.adapters.log_postgres import find_flaws, scan
@@ -20,9 +20,11 @@ from interlock.core.cells import Cells
 from interlock.core.record import Record
 from tests import counting_process
 from tests.contract.postgres import PostgresServer
+from tests.contract.processes import is_alive
 from tests.contract.stores import open_postgres
 from tests.counting_process import KEY, LIMIT, Count
 from tests.drafts import a_draft
+from tests.waiting import until
 
 PROGRAM = Path(counting_process.__file__)
 CALLERS = 32
@@ -157,11 +159,32 @@ class Seen:
         return int(cells.get(KEY) or b"0")
 
 
-@pytest.mark.parametrize("number", range(2))
-async def test_the_server_ends_with_the_tests(number: int) -> None:
+async def test_the_server_ends_with_its_block() -> None:
     """A PostgreSQL of the tests is gone when its block is, and so are its files."""
     with PostgresServer() as server:
         process = server._process
-        assert process is not None
+    assert process is not None
     assert process.poll() is not None
     assert not server.folder.exists()
+
+
+STARTING = """
+import time
+from tests.contract.postgres import PostgresServer
+
+with PostgresServer() as server:
+    print(server._process.pid, server.folder, flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_the_server_ends_when_its_tests_are_killed() -> None:
+    """A PostgreSQL of the tests does not outlive them, also where SIGKILL ends them."""
+    command = [sys.executable, "-c", STARTING]
+    with subprocess.Popen(command, cwd=PROGRAM.parents[1], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        number, _, folder = process.stdout.readline().decode().strip().partition(" ")
+        assert is_alive(int(number))
+        process.kill()
+    asyncio.run(until(lambda: not is_alive(int(number)), poll_seconds=0.01))
+    shutil.rmtree(folder)

@@ -17,7 +17,7 @@ from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
 from interlock.adapters.store_postgres import PostgresDecisionLog, append_all
 from interlock.core.identity import Credential, hash_secret
 from interlock.core.record import Record
-from tests.contract.postgres import PostgresServer
+from tests.contract.postgres import OWNER, PostgresServer
 from tests.contract.stores import open_postgres
 from tests.counting_process import Count
 from tests.drafts import a_draft
@@ -166,3 +166,24 @@ async def test_tables_are_in_a_schema_of_their_own(database: PostgresAddress) ->
         await PostgresDecisionLog(pool).append([a_draft()])
     async with connect(database) as connection:
         assert await connection.fetchval("SELECT id FROM other.records") == 7
+
+
+async def test_a_schema_that_was_made_for_us_is_used(postgres: PostgresServer) -> None:
+    """Who owns no database needs no more than a schema in it."""
+    name = postgres.new_database()
+    postgres.sql(
+        name, f"ALTER DATABASE {name} OWNER TO postgres", f"CREATE SCHEMA interlock AUTHORIZATION {OWNER}"
+    )
+    async with connect_to_store(postgres.address(name)) as connection:
+        assert await version(connection) == len(MIGRATIONS)
+    postgres.drop(name)
+
+
+async def test_who_may_make_no_tables_is_told(postgres: PostgresServer) -> None:
+    """Without the right to make the tables the service does not start, and says what it lacks."""
+    name = postgres.new_database()
+    postgres.sql(name, f"ALTER DATABASE {name} OWNER TO postgres")
+    with pytest.raises(StoreUnavailable, match="permission denied for database"):
+        async with connect_to_store(postgres.address(name)):
+            pass
+    postgres.drop(name)

@@ -153,8 +153,10 @@ async def _migrate(connection: Connection) -> None:
     if version > len(MIGRATIONS):
         raise _too_new(version)
     if version == 0:
+        # Who may not make a schema may have been given one; `IF NOT EXISTS` wants the right all the same.
+        if not await connection.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = $1", SCHEMA):
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
         await connection.execute(
-            f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};"
             "CREATE TABLE schema_version (one smallint PRIMARY KEY CHECK (one = 1), version integer NOT NULL);"
             "INSERT INTO schema_version VALUES (1, 0)"
         )

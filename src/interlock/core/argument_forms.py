@@ -73,7 +73,7 @@ _NO_PLAIN_WORDS = re.compile(r"\S*[0-9]\S*|\S{24,}")
 _MARK = "\x00"  # the ingress lets none in
 _MARK_FOR_NUMBER = orjson.Fragment(b"\x00")
 _DIGIT = re.compile(r"[0-9]")
-_DIGIT_IN_WORD = re.compile(r"[0-9][A-Za-z]")
+_DIGIT_IN_WORD = re.compile(r"[0-9][A-Za-z]|[A-Za-z][0-9]")
 _IDENTIFIER = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # RFC 9562
@@ -110,7 +110,7 @@ def role_at(pointer: str, roles: Mapping[str, ArgumentRole]) -> ArgumentRole | N
     A role holds for all that is inside its pointer, and for a value in whose place the pointer expects an
     array or an object. Of several, the one with the longest pointer holds.
     """
-    if not roles:
+    if not roles or not pointer:
         return None
     return roles.get(pointer) or _role_around(pointer, roles)
 

@@ -49,8 +49,7 @@ _PLACES: tuple[_Place, ...] = ("goal", "trusted", "unseen", "unknown", "untruste
 _GOAL, _TRUSTED, _UNSEEN, _UNKNOWN, _UNTRUSTED = range(len(_PLACES))
 _RANKS = (_GOAL, _TRUSTED, _UNTRUSTED)
 
-_ESCAPE_OR_BRACKET = re.compile(r"[%&\\\[(]")
-_SPELT = ("@", " dot ", " 0")
+_DISGUISING = re.compile(r"[%&\\\[(@\t\r\n]")
 
 
 class Source(IntEnum):
@@ -233,8 +232,9 @@ def _may_be_disguised(value: str | float) -> TypeGuard[str]:
     return (
         not value.isascii()
         or value.startswith("0")
-        or _ESCAPE_OR_BRACKET.search(value) is not None
-        or (" " in value and any(sign in value for sign in _SPELT))
+        or _DISGUISING.search(value) is not None
+        or " dot " in value
+        or " 0" in value
     )
 
 

@@ -7,7 +7,7 @@ might make of it. So a disguise can take trust from an argument, and never give 
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
@@ -38,6 +38,7 @@ _AFTER = "'\u2018\u2019!?:,.=/\u2026"
 _SEPARATOR = re.compile(r"[,=?&]|(?<![0-9]):|:(?![0-9])")
 _MAYBE_SEPARATOR = re.compile(r"[,=?&:]")
 _SLASH = re.compile(r"[/\\]")
+_NOT_IN_URL = dict.fromkeys(map(ord, "\t\r\n"))  # WHATWG URL 4.4
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}://")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([bfnrt])|([\"'/\\]))")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -92,14 +93,17 @@ def terms_of_value(value: str | float) -> tuple[str, ...]:
     for chunk in _CHUNK.findall(text):
         terms += (chunk,) if chunk.isalpha() else _tokens(chunk)
     if terms:
-        return tuple(terms)
+        return tuple(dict.fromkeys(terms))
     text = text.strip()  # nothing but brackets and the like: a token of its own, and no text has it
     return (text,) if text else ()
 
 
 def terms_of_value_loosely(value: str) -> tuple[str, ...]:
-    """Those of a string as a tool might understand it; see `loosen`."""
-    return tuple(map(_without_zeros, terms_of_value(loosen(fold(value)))))
+    """Those of a string as a tool might understand it; see `loosen`. In a URL, line breaks and tabs go."""
+    text = loosen(fold(value))
+    if "://" in text:
+        text = text.translate(_NOT_IN_URL)
+    return tuple(map(_without_zeros, terms_of_value(text)))
 
 
 def loosen(text: str) -> str:
@@ -159,27 +163,28 @@ def _embedded(text: str) -> Any:
     return text
 
 
-def _see(text: str, found: dict[str, None]) -> Iterable[str]:
-    """Note the terms of a folded text; return its chunks."""
+def _see(text: str, found: dict[str, None], before: Container[str] = ()) -> Mapping[str, None]:
+    """Note the terms of a folded text, but for those of chunks that were seen before; return its chunks."""
     chunks = dict.fromkeys(_CHUNK.findall(text))
     for chunk in chunks:
         if chunk.isalpha():
             found[chunk] = None
-            continue
-        for token in _tokens(chunk):
-            found[token] = None
-            if _SLASH.search(token):
-                found[_SLASH.split(token)[-1]] = None
+        elif chunk not in before:
+            for token in _tokens(chunk):
+                found[token] = None
+                if _SLASH.search(token):
+                    found[_SLASH.split(token)[-1]] = None
     if may_have_groups(text):
         found.update((joined, None) for _, _, joined in groups(text))
     return chunks
 
 
-def _see_loosely(text: str, chunks: Iterable[str], found: dict[str, None]) -> None:
+def _see_loosely(text: str, chunks: Mapping[str, None], found: dict[str, None]) -> None:
     _see_parts(chunks, found)
     loosened = loosen(text)
     if loosened != text:
-        _see_parts(_see(loosened, found), found)
+        more = _see(loosened, found, chunks)
+        _see_parts([chunk for chunk in more if chunk not in chunks], found)
     for spread in _SPREAD_ACCOUNT.finditer(loosened):
         account = ""
         for part in _ACCOUNT_BREAK.split(spread[0]):
@@ -193,12 +198,15 @@ def _see_parts(chunks: Iterable[str], found: dict[str, None]) -> None:
     for chunk in chunks:
         if chunk.isalpha():
             continue
-        for whole in _PART_BREAK.split(chunk):
-            part = whole.strip(_EDGES)
-            if part:
+        for piece in _PART_BREAK.split(chunk):
+            part = piece.strip(_EDGES)
+            if part.isalpha():
+                found[part] = None
+            elif part:
                 found[_without_zeros(part)] = None
-                found[number_otherwise(part) or part] = None
                 found[part.rpartition("@")[2]] = None
+                if "." in part:
+                    found[number_otherwise(part) or part] = None
 
 
 def _without_zeros(term: str) -> str:
@@ -218,7 +226,7 @@ def _tokens(chunk: str) -> list[str]:
     if amount is not None:
         return [amount]
     if _MAYBE_SEPARATOR.search(token) and len(parts := _SEPARATOR.split(token)) > 1:
-        return [term for part in parts if part for term in _tokens(part)]
+        return [term for part in dict.fromkeys(parts) if part for term in _tokens(part)]
     return _path_tokens(token) if has_slash else [token]
 
 

@@ -30,8 +30,8 @@ _INVISIBLE = re.compile(
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
-_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # full stops that IDNA takes for dots (RFC 3490 3.1)
+_OTHER_DIGIT = re.compile(r"[^\D0-9]")
+_IDEOGRAPHIC_STOP = "\u3002"  # IDNA takes it for a dot, NFKC leaves it (RFC 3490 3.1)
 
 _CURRENCY = (
     r"(?:(?:us|ca|au|nz|hk|[acrs])?\$|[€£¥₹₩₽₺₪฿₫₴₦₱₿¢]|usd|eur|gbp|chf|jpy|cny|inr|sek|nok|dkk|pln|czk|huf"
@@ -63,6 +63,7 @@ _THOUSANDS_IN_TEXT = re.compile(
     rf"(?<![\w.,'\u2019-])[1-9][0-9]{{0,2}}(?:[{_SPACE}][0-9]{{3}})+(?:[.,][0-9]+)?(?!\w)"
 )
 _MAYBE_GROUPS = re.compile(rf"[0-9][{_SPACE}-][a-z0-9]")
+_MAYBE_IBAN = re.compile(rf"[0-9]{{2}}[{_SPACE}-][a-z0-9]{{4}}[{_SPACE}-]")
 _GROUP_BREAK = re.compile(rf"[{_SPACE}-]")
 
 _ADDRESS = r"[^\s@<>,;:\"]++@[^\s@<>,;:\"/?#\\]++"
@@ -112,7 +113,8 @@ def plain(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text.translate(_DOTS)))
+    text = unicodedata.normalize("NFKC", text).replace(_IDEOGRAPHIC_STOP, ".")
+    text = _INVISIBLE.sub("", text)
     return _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
 
 
@@ -157,7 +159,7 @@ def may_have_groups(text: str) -> bool:
 
 def groups(text: str) -> Iterator[tuple[int, int, str]]:
     """Where numbers and IBANs stand in a folded text that are written in groups: start, end, and one word."""
-    for found in _IBAN_IN_TEXT.finditer(text):
+    for found in _IBAN_IN_TEXT.finditer(text) if _MAYBE_IBAN.search(text) else ():
         parts = _iban_groups(_GROUP_BREAK.split(found[0]))
         yield found.start(), found.start() + sum(map(len, parts)) + len(parts) - 1, "".join(parts)
     for found in _THOUSANDS_IN_TEXT.finditer(text):

@@ -1,7 +1,7 @@
 """Many agents, each with many sessions that go on at the same time: who asks for what next.
 
-A session's number says its name and whose it is. All of them are asked about in turns, and nothing that is
-asked is like anything that was asked before.
+A session's number says its name and whose it is: an agent's follow one another. All of them are asked about in
+turns, and nothing that is asked is like anything that was asked before.
 """
 
 import itertools
@@ -57,11 +57,21 @@ def gather(place: Place, sessions: int) -> Crowd:
 
 def agents_of(sessions: int) -> int:
     """How many agents have so many sessions."""
-    return max(1, sessions // SESSIONS_OF_AGENT)
+    return -(-sessions // SESSIONS_OF_AGENT)
+
+
+def agent_of(session: int) -> int:
+    """Whose session it is."""
+    return session // SESSIONS_OF_AGENT
+
+
+def sessions_of(agent: int, sessions: int) -> range:
+    """The agent's, of so many in all."""
+    return range(agent * SESSIONS_OF_AGENT, min((agent + 1) * SESSIONS_OF_AGENT, sessions))
 
 
 def agent_name(number: int) -> str:
-    """Name of an agent; the session of number n belongs to agent n modulo their number."""
+    """Name of an agent."""
     return f"agent-{number}"
 
 
@@ -71,20 +81,19 @@ def session_name(number: int) -> str:
 
 
 def one_by_one(template: bytes, crowd: Crowd) -> Iterator[tuple[Metadata, bytes]]:
-    """A request of each session, in turns."""
-    agents = crowd.read()
-    requests = unique(template)
-    for number in itertools.cycle(range(crowd.sessions)):
-        yield agents[number % len(agents)], _of_session(next(requests), number)
+    """A request of each session, those of an agent as far apart as can be."""
+    agents, requests = crowd.read(), unique(template)
+    for place in itertools.cycle(range(SESSIONS_OF_AGENT)):
+        for session in range(place, crowd.sessions, SESSIONS_OF_AGENT):
+            yield agents[agent_of(session)], _of_session(next(requests), session)
 
 
 def in_batches(template: bytes, crowd: Crowd) -> Iterator[tuple[Metadata, bytes]]:
-    """Batches of entries, each of one agent, about as many of its sessions as it has."""
-    agents = crowd.read()
-    requests = unique(template)
-    own = [_sessions_of(number, len(agents), crowd.sessions) for number in range(len(agents))]
+    """Batches of entries, each of one agent, with its sessions in turns."""
+    agents, requests = crowd.read(), unique(template)
     for number in itertools.cycle(range(len(agents))):
-        sessions = itertools.islice(own[number], BATCH)
+        own = itertools.cycle(sessions_of(number, crowd.sessions))
+        sessions = itertools.islice(own, BATCH)
         yield agents[number], b"".join(_of_session(next(requests), session) for session in sessions)
 
 
@@ -93,10 +102,6 @@ def unique(template: bytes) -> Iterator[bytes]:
     marker = MARKER.encode()
     for number in itertools.count(secrets.randbits(120)):
         yield template.replace(marker, (b"%032x" % number).translate(_LETTERS))
-
-
-def _sessions_of(agent: int, agents: int, sessions: int) -> Iterator[int]:
-    return itertools.cycle(range(agent, sessions, agents))
 
 
 def _of_session(request: bytes, number: int) -> bytes:

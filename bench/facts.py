@@ -21,6 +21,7 @@ from servers import SCRATCH, NotServingError, locate_opa
 from trajectories import Trajectories, read_trajectories
 
 from interlock.adapters.opa_binary import OpaError
+from interlock.compose.service_log import configure_logging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ def main() -> None:
     """Measure, print and write."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse()
+    configure_logging()
     try:
         text = report(measure_all(QUICK_PLAN if options.quick else PLAN, options.folder))
     except (OpaError, NotServingError) as error:

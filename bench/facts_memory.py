@@ -1,33 +1,38 @@
 """What live sessions take in a store: all cells that their steps leave, of whatever kind.
 
 Every step is played as the service plays it: counted, granted with the reservations that the stock policies ask
-for, and settled; and what is over is forgotten on the way, as the service does.
+for, and settled; and what is over is forgotten on the way, as the service does. One tenant's sessions are played;
+other tenants write the same in the same order, under keys of their own.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from facts_state import OpenState, reservations_of
-from population import MEASURING, STEP
+from facts_state import TERMS, OpenState, answer_of
+from population import MEASURING, STEP, Population, Put
 
 from interlock.core import settling
 from interlock.core.canonical import digest
-from interlock.core.cells import Cells
-from interlock.core.granting import Grant
+from interlock.core.cells import KEY_BYTES, Cells
+from interlock.core.decision import PolicyAnswer
+from interlock.core.granting import Grant, hold_ends
 from interlock.core.holding import Holder, reservation_keys
 from interlock.core.observing import NO_PARENT, Observe, request_tag
 from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, RecordType
-from interlock.core.reservation import Reservation
 from interlock.flows.forget import AT_ONCE as FORGOTTEN_AT_ONCE
+from interlock.ports import SessionState
 
-STEPS = 100
-AT_ONCE = 500
+TENANT_SESSIONS = 500
 
 Weigh = Callable[[], Awaitable[int]]
 """The bytes that the store takes now."""
+
+Contents = Mapping[bytes, tuple[bytes, datetime]]
+"""What cells hold, and until when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,20 @@ class Weight:
         return self.size / self.sessions
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What all sessions of a tenant wrote at one of their steps."""
+
+    at: datetime
+    contents: Contents
+
+
 class Step:
     """A Change: one step of a session, from its proposal to its outcome, which comes at once."""
 
-    def __init__(self, proposal: Proposal, reservations: Sequence[Reservation], *, at: datetime) -> None:
+    def __init__(self, proposal: Proposal, answer: PolicyAnswer, *, at: datetime) -> None:
         self._proposal = proposal
-        self._reservations = reservations
+        self._answer = answer
         self._at = at
         self._observe = Observe(proposal, NO_PARENT, at=at, measuring=MEASURING)
         self._holder = Holder(
@@ -63,26 +76,25 @@ class Step:
     @property
     def keys(self) -> Iterable[bytes]:
         """The cells of what is counted, and of what is reserved."""
-        return (*self._observe.keys, *reservation_keys(self._reservations, self._holder))
+        return (*self._observe.keys, *reservation_keys(self._answer.reservations, self._holder))
 
     def run(self, cells: Cells) -> None:
         """Count, grant and settle."""
         observed = self._observe.run(cells)
-        ends = self._at + STEP
+        token_ends = self._at + TERMS.token_life
         granted = Grant(
-            reservations=self._reservations,
+            reservations=self._answer.reservations,
             holder=self._holder,
             to_mark=observed.to_mark,
             at=self._at,
-            token_ends=ends,
-            ends=ends,
+            token_ends=token_ends,
+            ends=hold_ends(token_ends, self._answer),
         )
         draft = self._draft()
         granted.run(draft, cells)
-        assert not granted.lacking
-        settle = settling.Settle(
-            self._decided(), self._outcome(), first=True, at=self._at, measuring=MEASURING
-        )
+        assert not granted.lacking, granted.lacking
+        outcome = self._outcome()
+        settle = settling.Settle(self._decided(), outcome, first=True, at=self._at, measuring=MEASURING)
         settle.run(draft, cells)
 
     def _draft(self) -> Draft:
@@ -109,7 +121,7 @@ class Step:
             step=1,
             arguments_digest=proposal.arguments_digest,
             operation="",
-            reservations=tuple(self._reservations),
+            reservations=tuple(self._answer.reservations),
         )
 
     def _outcome(self) -> Outcome:
@@ -127,30 +139,50 @@ class Step:
 
 
 async def weigh_sessions(
-    opened: OpenState, weigh: Weigh, counts: Sequence[int], *, steps: int = STEPS
+    opened: OpenState, weigh: Weigh, counts: Sequence[int], *, steps: int
 ) -> list[Weight]:
-    """Play sessions until there are as many as each of the rising counts says, and weigh them then."""
-    empty, now = await weigh(), datetime.now(UTC)
-    reservations = await reservations_of(opened)
-    weights: list[Weight] = []
-    played = 0
+    """Let tenants write until there are as many sessions as each of the rising counts says, and weigh them then."""
+    population = Population(min(TENANT_SESSIONS, counts[0]), opened.population.trajectories)
+    written = play_tenant(population, await answer_of(opened), steps, datetime.now(UTC))
+    empty, weights = await weigh(), list[Weight]()
+    tenants = 0
     for count in counts:
-        for start in range(played, count, AT_ONCE):
-            await _play(opened, range(start, min(start + AT_ONCE, count)), reservations, steps, now)
-        played = count
-        weights.append(Weight(sessions=count, size=await weigh() - empty))
+        wanted = range(tenants, count // population.sessions)
+        for step in written:
+            await _write(opened.store.state, step, wanted)
+        tenants = wanted.stop
+        weights.append(Weight(sessions=tenants * population.sessions, size=await weigh() - empty))
     return weights
 
 
-async def _play(
-    opened: OpenState, sessions: Sequence[int], reservations: Sequence[Reservation], steps: int, now: datetime
-) -> None:
-    """All steps of these sessions, which go on at the same time; the last of them is now."""
+def play_tenant(population: Population, answer: PolicyAnswer, steps: int, now: datetime) -> list[Written]:
+    """All sessions of the tenant take their steps together, the last of them now."""
+    kept: dict[bytes, tuple[bytes, datetime]] = {}
+    written: list[Written] = []
     for step in range(steps):
         at = now - (steps - step) * STEP
+        kept = {key: cell for key, cell in kept.items() if cell[1] >= at}
         changes = [
-            Step(opened.population.proposal(session, step), reservations, at=at) for session in sessions
+            Step(population.proposal(session, step), answer, at=at) for session in range(population.sessions)
         ]
-        await opened.store.state.apply(changes, durable=False)
-        while await opened.store.state.prune(at, limit=FORGOTTEN_AT_ONCE):
-            pass
+        keys = {key for change in changes for key in change.keys}
+        cells = Cells({key: kept[key][0] if key in kept else b"" for key in keys})
+        for change in changes:
+            change.run(cells)
+        kept.update(cells.changed())
+        written.append(Written(at=at, contents=dict(cells.changed())))
+    return written
+
+
+async def _write(state: SessionState, step: Written, tenants: Iterable[int]) -> None:
+    """The step of these tenants; then the service forgets what is over."""
+    for tenant in tenants:
+        contents = {_own(key, tenant): cell for key, cell in step.contents.items()}
+        await state.apply([Put(contents)], durable=False)
+    while await state.prune(step.at, limit=FORGOTTEN_AT_ONCE):
+        pass
+
+
+def _own(key: bytes, tenant: int) -> bytes:
+    """The tenant's key for what another tenant has under this one."""
+    return key[:1] + hashlib.sha256(key + tenant.to_bytes(4)).digest()[: KEY_BYTES - 1]

@@ -25,13 +25,11 @@ from interlock.core import conclusion, settling
 from interlock.core.canonical import digest
 from interlock.core.cells import Cells
 from interlock.core.conclusion import Terms
-from interlock.core.decision import Evaluated
-from interlock.core.granting import Grant
+from interlock.core.decision import Evaluated, PolicyAnswer
 from interlock.core.observing import NO_PARENT, Observe, Observed
 from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, DraftChange
-from interlock.core.reservation import Reservation
 
 STEPS = 50
 SEED = 7
@@ -140,14 +138,14 @@ class _ProcessorTime:
         self.seconds[part] = self.seconds.get(part, 0.0) + time.process_time() - began
 
 
-async def reservations_of(opened: OpenState) -> Sequence[Reservation]:
-    """What the policies that ship want to be reserved for a call."""
+async def answer_of(opened: OpenState) -> PolicyAnswer:
+    """What the policies that ship answer to a call that they allow."""
     proposal, now = opened.population.proposal(0, 0), datetime.now(UTC)
     [observe] = _observe([proposal], now)
-    observed = observe.run(Cells(dict.fromkeys(observe.keys, b"")))
-    [draft] = await _conclude(opened, [proposal], [observed], now)
-    assert isinstance(draft.change, Grant)
-    return draft.change.reservations
+    document = conclusion.policy_input(proposal, observe.run(Cells(dict.fromkeys(observe.keys, b""))), now)
+    [answer] = await opened.policy.engine.evaluate([document], limit_seconds=LIMIT_SECONDS)
+    assert isinstance(answer, Evaluated)
+    return answer.answer
 
 
 async def observe_batches(opened: OpenState, first_step: int, batches: int) -> None:

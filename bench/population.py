@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from crowd import TENANT, agent_name, agents_of, session_name
+from crowd import TENANT, agent_name, agent_of, agents_of, session_name, sessions_of
 from loops import ROLE, catalog
 from trajectories import Trajectories
 
@@ -27,6 +27,9 @@ from interlock.ports import SessionState
 
 MEASURING = Measuring(idle=timedelta(hours=1), retention=timedelta(days=7), terms_key=bytes(16))
 STEP = timedelta(seconds=30)
+CALLS_OF_AGENT = 40
+"""An agent's work is made up of so many different calls that follow one another in the data."""
+
 AGENTS_PLAYED, SESSIONS_PLAYED = 100, 3
 AT_ONCE = 1_000
 
@@ -42,12 +45,13 @@ class Population:
     trajectories: Trajectories = field(repr=False)
 
     def proposal(self, session: int, step: int) -> Proposal:
-        """A call of the data that the session did not propose before, and nobody else in the same words."""
+        """A call like those of the data that are its agent's, and that nobody else ever makes."""
         calls = self._calls
         unique = f"{session_name(session)}-{step}"
-        caller = replace(calls[0].caller, name=agent_name(session % agents_of(self.sessions)))
+        caller = replace(calls[0].caller, name=agent_name(agent_of(session)))
+        place = agent_of(session) * CALLS_OF_AGENT + (session + step) % CALLS_OF_AGENT
         return replace(
-            calls[(session * 31 + step) % len(calls)],
+            calls[place % len(calls)],
             caller=caller,
             session_id=session_name(session),
             request_id=unique,
@@ -61,7 +65,7 @@ class Population:
 
     def key(self, session: int) -> SessionKey:
         """The session's name with whose it is."""
-        agent = agent_name(session % agents_of(self.sessions))
+        agent = agent_name(agent_of(session))
         return SessionKey(tenant=TENANT, agent=agent, session_id=session_name(session))
 
     def agent_key(self, agent: int) -> bytes:
@@ -75,7 +79,7 @@ class Population:
     def _goal(self, session: int) -> str:
         """Agents of which one was given what the other has, have one goal."""
         runs = self.trajectories.runs
-        return runs[session % agents_of(self.sessions) % AGENTS_PLAYED % len(runs)].goal
+        return runs[agent_of(session) % AGENTS_PLAYED % len(runs)].goal
 
     @cached_property
     def _calls(self) -> list[Proposal]:
@@ -105,11 +109,10 @@ class Population:
 
 
 class Put:
-    """A Change that makes cells what they are told to be."""
+    """A Change that makes cells what they are told to be, until when they are told."""
 
-    def __init__(self, contents: Mapping[bytes, bytes], *, expire_time: datetime) -> None:
+    def __init__(self, contents: Mapping[bytes, tuple[bytes, datetime]]) -> None:
         self._contents = contents
-        self._expire_time = expire_time
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -118,8 +121,8 @@ class Put:
 
     def run(self, cells: Cells) -> None:
         """Put them."""
-        for key, data in self._contents.items():
-            cells.put(key, data, expire_time=self._expire_time)
+        for key, (data, expire_time) in self._contents.items():
+            cells.put(key, data, expire_time=expire_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +139,24 @@ async def settle_in(state: SessionState, population: Population, *, steps: int, 
     agents = agents_of(population.sessions)
     played = [play(population, agent, steps, now) for agent in range(min(AGENTS_PLAYED, agents))]
     for part in _parts(range(population.sessions)):
-        contents: dict[bytes, bytes] = {}
+        contents: dict[bytes, tuple[bytes, datetime]] = {}
         for session in part:
-            own = played[session % agents % len(played)].sessions
-            cells = own[session // agents % len(own)]
-            contents.update((population.key(session).cell(kind), cells[kind]) for kind in _KINDS)
-        await state.apply([Put(contents, expire_time=now + MEASURING.retention)], durable=False)
+            own = played[agent_of(session) % len(played)].sessions
+            cells = own[session % len(own)]
+            key = population.key(session)
+            contents.update((key.cell(kind), (cells[kind], now + MEASURING.retention)) for kind in _KINDS)
+        await state.apply([Put(contents)], durable=False)
     for part in _parts(range(agents)):
-        contents = {population.agent_key(agent): played[agent % len(played)].agent for agent in part}
-        await state.apply([Put(contents, expire_time=now + AGENT_KEPT)], durable=False)
+        contents = {
+            population.agent_key(agent): (played[agent % len(played)].agent, now + AGENT_KEPT)
+            for agent in part
+        }
+        await state.apply([Put(contents)], durable=False)
 
 
 def play(population: Population, agent: int, steps: int, now: datetime) -> Played:
     """Some of the agent's sessions take their steps in turns."""
-    sessions = range(agent, population.sessions, agents_of(population.sessions))[:SESSIONS_PLAYED]
+    sessions = sessions_of(agent, population.sessions)[:SESSIONS_PLAYED]
     cells: dict[bytes, bytes] = {}
     for step in range(steps):
         for session in sessions:

@@ -21,6 +21,7 @@ from storm_simulation import Curves, OpenDoor, Plan, simulate
 from storm_tool import ToolPlan
 
 from interlock.adapters.opa_binary import OpaError
+from interlock.compose.service_log import configure_logging
 
 PLAN = Plan()
 QUICK_PLAN = Plan(agents=10, seconds=90.0, tool=ToolPlan(capacity=3, fault_begins=10.0, fault_ends=25.0))
@@ -30,6 +31,7 @@ def main() -> None:
     """Simulate, print and write."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse()
+    configure_logging()
     try:
         text = report(uvloop.run(simulate_all(QUICK_PLAN if options.quick else PLAN, options.folder)))
     except OpaError as error:
@@ -54,7 +56,7 @@ async def simulate_all(plan: Plan, folder: Path) -> list[Variant]:
     return [
         Variant(title="without", curves=await simulate(plan, OpenDoor())),
         Variant(title="with", curves=await simulate_guarded(plan, folder)),
-        Variant(title="with, `retry_after` ignored", curves=await simulate_guarded(rude, folder)),
+        Variant(title="with, but agents do not wait", curves=await simulate_guarded(rude, folder)),
     ]
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from report import table
 from storm_simulation import RECOVERED_FROM, WINDOW_SECONDS, Curves, Plan
 
-BAR_WIDTH = 30
+BAR_WIDTH = 14
+
+_COLUMN = BAR_WIDTH + 14
 
 _HEADER = (
     "simulation",
@@ -34,10 +36,7 @@ def report(variants: Sequence[Variant]) -> str:
         _setting(plan),
         table(_HEADER, [_row(variant) for variant in variants]),
         _explanation(plan),
-        *(
-            f"Calls that reached the tool, {variant.title}:\n\n{_chart(variant, variants)}"
-            for variant in variants
-        ),
+        _curves(variants),
         *(_refusals(variant) for variant in variants if variant.curves.refusals),
     )
     return "\n\n".join(parts)
@@ -63,6 +62,13 @@ def _explanation(plan: Plan) -> str:
     )
 
 
+def _curves(variants: Sequence[Variant]) -> str:
+    return (
+        f"Calls that reached the tool in each {WINDOW_SECONDS:g} s, and the share of work done; `!` while the tool "
+        f"fails:\n\n{_chart(variants)}"
+    )
+
+
 def _regular_calls(plan: Plan) -> float:
     """Calls during the fault if each piece of work made one."""
     return plan.agents * (plan.tool.fault_ends - plan.tool.fault_begins) / plan.agent.period
@@ -82,22 +88,26 @@ def _row(variant: Variant) -> list[str]:
     ]
 
 
-def _chart(variant: Variant, variants: Sequence[Variant]) -> str:
-    """A line for each window; all charts have one scale."""
-    highest = max(max(each.curves.calls) for each in variants)
-    curves = variant.curves
-    lines = [
-        _line(place, calls, highest, done, curves.plan)
-        for place, (calls, done) in enumerate(zip(curves.calls, curves.done, strict=True))
-    ]
-    return "\n".join(["```text", " from     calls   work done", *lines, "```"])
+def _chart(variants: Sequence[Variant]) -> str:
+    """A line for each window, and a column for each variant; all bars have one scale."""
+    highest = max(max(variant.curves.calls) for variant in variants)
+    titles = "   ".join(f"{variant.title:{_COLUMN}}" for variant in variants)
+    names = "   ".join(f"{'  calls  done':{_COLUMN}}" for _ in variants)
+    lines = [_line(place, variants, highest) for place in range(len(variants[0].curves.calls))]
+    heads = (f"{'from':>6}     {titles}", f"{'':6}     {names}")
+    return "\n".join(["```text", *(line.rstrip() for line in (*heads, *lines)), "```"])
 
 
-def _line(place: int, calls: int, highest: int, done: float, plan: Plan) -> str:
-    begins = place * WINDOW_SECONDS
-    failing = plan.tool.fault_begins <= begins < plan.tool.fault_ends
-    bar = "█" * round(calls / highest * BAR_WIDTH)
-    return f"{begins:4.0f} s {calls:7,} {done:7.0%}   {'!' if failing else ' '} {bar}".rstrip()
+def _line(place: int, variants: Sequence[Variant], highest: int) -> str:
+    begins, tool = place * WINDOW_SECONDS, variants[0].curves.plan.tool
+    failing = "!" if tool.fault_begins <= begins < tool.fault_ends else " "
+    columns = (_column(variant.curves, place, highest) for variant in variants)
+    return f"{begins:4.0f} s {failing}   {'   '.join(columns)}"
+
+
+def _column(curves: Curves, place: int, highest: int) -> str:
+    calls, done = curves.calls[place], curves.done[place]
+    return f"{calls:7,} {done:5.0%} {'█' * round(calls / highest * BAR_WIDTH):{BAR_WIDTH}}"
 
 
 def _refusals(variant: Variant) -> str:

@@ -73,7 +73,7 @@ class Tool:
     def _work(self) -> list[Call]:
         """As many calls as it has strength for, those that were given up among them."""
         per_tick = self._plan.capacity * TICK_SECONDS
-        self._strength = min(self._strength, per_tick) + per_tick
+        self._strength = min(self._strength + per_tick, max(1.0, 2 * per_tick))
         answered = []
         while self._queue and self._strength >= 1:
             self._strength -= 1

@@ -651,7 +651,10 @@ TERMS: dict[str, Reservation] = {
 
 @dataclass
 class Decided:
-    """A decision as the model knows it; times in microseconds. `lost`: the store has forgotten that it holds."""
+    """A decision as the model knows it; times in microseconds.
+
+    `lost`: the store has forgotten that it holds. `over`: the cells that were forgotten after its hold was over.
+    """
 
     id: str
     cost: int
@@ -662,6 +665,7 @@ class Decided:
     has_lease: bool = True
     ran: bool = False
     lost: bool = False
+    over: set[str] = field(default_factory=set)
 
     @property
     def reservations(self) -> tuple[Reservation, ...]:
@@ -700,7 +704,9 @@ class Quotas(RuleBasedStateMachine):
         return [
             each
             for each in self.decided
-            if each.ends > now and ((perhaps and each.lost) or (each.holds and not each.lost))
+            if each.ends > now
+            and cell not in each.over
+            and ((perhaps and each.lost) or (each.holds and not each.lost))
         ]
 
     def expected(self, wanted: Decided, *, perhaps: bool) -> list[str]:
@@ -797,6 +803,8 @@ class Quotas(RuleBasedStateMachine):
         self.store.prune(self.at)
         for cell, key in self._keys().items():
             if key not in self.store.cells:
+                for decision in self.decided:
+                    decision.over |= {cell} if decision.ends <= self.now(cell) else set()
                 self.latest.pop(cell, None)
                 if cell == "cost":
                     self.used.clear()

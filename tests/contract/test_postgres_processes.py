@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from interlock.adapters.cells_postgres import PostgresSessionState
 from interlock.adapters.log_postgres import find_flaws, scan
 from interlock.adapters.postgres import connect
@@ -18,7 +20,7 @@ from interlock.adapters.store_postgres import PostgresDecisionLog
 from interlock.core import record as records
 from interlock.core.cells import Cells
 from interlock.core.record import Record
-from tests import counting_process
+from tests import counting_process, deciding_process
 from tests.contract.postgres import PostgresServer
 from tests.contract.processes import is_alive
 from tests.contract.stores import open_postgres
@@ -34,9 +36,9 @@ ROUNDS = 5
 class Process:
     """One of the processes."""
 
-    def __init__(self, url: str, *work: str) -> None:
+    def __init__(self, url: str, *work: str, program: Path = PROGRAM) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), url, *work],
+            [sys.executable, "-m", f"tests.{program.stem}", url, *work],
             cwd=PROGRAM.parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -61,8 +63,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(postgres: PostgresServer, database: PostgresAddress, *work: str) -> Iterator[Process]:
-    process = Process(postgres.url(database.database), *work)
+def running(
+    postgres: PostgresServer, database: PostgresAddress, *work: str, program: Path = PROGRAM
+) -> Iterator[Process]:
+    process = Process(postgres.url(database.database), *work, program=program)
     with process.process:
         try:
             yield process
@@ -188,3 +192,36 @@ def test_the_server_ends_when_its_tests_are_killed() -> None:
         process.kill()
     asyncio.run(until(lambda: not is_alive(int(number)), poll_seconds=0.01))
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("scarce", "admitted", "codes"),
+    [
+        ("steps", deciding_process.LIMIT, ["example.allow", "example.deny"]),
+        ("budget", deciding_process.LIMIT, ["example.allow", "quota.budget"]),
+        ("concurrency", deciding_process.LIMIT, ["example.allow", "quota.concurrency"]),
+        ("lease", 1, ["example.allow", "lease.held"]),
+    ],
+)
+async def test_two_services_admit_exactly_the_limit(
+    postgres: PostgresServer, database: PostgresAddress, scarce: str, admitted: int, codes: list[str]
+) -> None:
+    """Two processes with 32 callers each, on one session, budget or lease: no more and no fewer (case 56)."""
+    work = (str(CALLERS), "3", scarce)
+    program = Path(deciding_process.__file__)
+    with (
+        running(postgres, database, *work, program=program) as first,
+        running(postgres, database, *work, program=program) as second,
+    ):
+        told = [process.told() for process in (first, second)]
+        assert told == [{"opened": True}] * 2
+        for process in (first, second):
+            process.go()
+        found = [process.told() for process in (first, second)]
+    assert sum(each["decided"] for each in found) == 2 * 3 * CALLERS
+    assert sum(each["admitted"] for each in found) == admitted
+    assert sorted({code for each in found for code in each["codes"]}) == codes
+    stated = [records.fields(record) for record in await everything(database)]
+    assert sum(1 for each in stated if each["verdict"] == "allow") == admitted
+    steps = sorted(each["input"]["facts"]["loops"]["session"]["steps"] for each in stated)
+    assert steps == list(range(1, 2 * 3 * CALLERS + 1))

@@ -21,6 +21,9 @@ RESULT_BYTES = 4
 NO_RESULT = bytes(RESULT_BYTES)
 """The result of a call that did not run, or of which nothing is known yet."""
 
+_CHANGED = 0x80
+"""Set in the first byte of a result: the call did more than read, and succeeded."""
+
 _HEADER = struct.Struct("<IH")
 _WIDTHS = (TAG_BYTES, TAG_BYTES, TAG_BYTES, RESULT_BYTES, 4)
 
@@ -85,8 +88,9 @@ class CallHistory:
         """Where the call of this request stands; -1 where it is not among those kept."""
         return _place(self.requests, request)
 
-    def set_result(self, request: bytes, result: bytes) -> bool:
-        """Note what came of a call. Whether it was there, with no result yet."""
+    def set_result(self, request: bytes, result: bytes, *, changed: bool = False) -> bool:
+        """Note what came of a call, and whether it changed something. Whether it was there, with no result yet."""
+        result = bytes([result[0] | _CHANGED if changed else result[0] & ~_CHANGED & 0xFF]) + result[1:]
         place = self.place_of(request)
         start, end = place * RESULT_BYTES, (place + 1) * RESULT_BYTES
         if place < 0 or self.results[start:end] != NO_RESULT:
@@ -132,20 +136,30 @@ class CallHistory:
         return before
 
     def _same_results(self) -> int:
-        """The newest call, and the unbroken run of the latest known results of the same call that are alike."""
+        """The newest call, and the unbroken run of the latest known results of the same call that are alike.
+
+        The run ends where another call changed something: to look again after that is no lack of progress.
+        """
         calls, run, latest = self.calls, 1, NO_RESULT
         tag, end = calls[-TAG_BYTES:], len(calls) - TAG_BYTES
         while (start := calls.rfind(tag, 0, end)) >= 0:
+            place, after = start // TAG_BYTES, end // TAG_BYTES
             end = start
-            place, aside = divmod(start, TAG_BYTES)
+            if self._changed_between(place, after):
+                break
             result = self.results[place * RESULT_BYTES : (place + 1) * RESULT_BYTES]
-            if aside or result == NO_RESULT:
+            if result == NO_RESULT:
                 continue
             if latest not in (NO_RESULT, result):
                 break
             latest = result
             run += 1
         return run
+
+    def _changed_between(self, place: int, after: int) -> bool:
+        """Whether a call between these two places changed something."""
+        firsts = self.results[(place + 1) * RESULT_BYTES : after * RESULT_BYTES : RESULT_BYTES]
+        return max(firsts, default=0) >= _CHANGED
 
 
 def _place(column: bytes, tag: bytes) -> int:

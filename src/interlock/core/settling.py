@@ -42,6 +42,7 @@ class Decided:
     request: bytes
     tool: str
     trusted: bool
+    changes: bool
     step: int
     arguments_digest: str
     operation: str
@@ -79,6 +80,7 @@ def decided(fields: Mapping[str, Any]) -> Decided:
         request=observing.request_tag(fields["request_id"], fields["payload_digest"]),
         tool=tool["name"],
         trusted=tool.get("results") == "trusted",
+        changes=tool["effects"] != ["read"],
         step=loops["session"]["steps"] if loops else 0,
         arguments_digest=document["arguments_digest"],
         operation=context.get("operation", ""),
@@ -202,4 +204,5 @@ class Settle:
         """What tells whether two results are the same; of a call that may not have run nothing is known."""
         if self._outcome.kind is not OutcomeKind.UNKNOWN:
             result = observing.tag(self._outcome.kind.encode(), self._outcome.result_digest.encode())
-            history.set_result(self._decision.request, result[:RESULT_BYTES])
+            changed = self._decision.changes and self._outcome.kind is OutcomeKind.SUCCEEDED
+            history.set_result(self._decision.request, result[:RESULT_BYTES], changed=changed)

@@ -63,10 +63,27 @@ def test_identical_calls_with_identical_results(results: list[str], expected: in
     assert repeats(["A", "A", "A"], results)["same_call_same_result"] == expected
 
 
-def test_other_calls_in_between_change_no_result() -> None:
-    """Identical calls are compared with each other, whatever was called between them."""
+def test_reading_in_between_is_no_progress() -> None:
+    """Identical calls are compared with each other, whatever was read between them."""
     found = repeats(["A", "B", "A", "B", "A"], ["x", "1", "x", "2"])
     assert (found["same_call"], found["same_call_same_result"]) == (3, 3)
+
+
+def test_a_change_in_between_is_progress() -> None:
+    """Who looks again after a call that changed something is not going round in circles."""
+    history = history_of(["A", "B", "A", "A"], ["x", "", "x"])
+    assert history.repeats()["same_call_same_result"] == 3
+    assert history.set_result(tag("r1"), b"done", changed=True)
+    assert history.repeats()["same_call_same_result"] == 2
+
+
+def test_a_call_is_no_change_for_itself() -> None:
+    """The same change over and over, with the same result each time, is no progress."""
+    history = CallHistory()
+    for number in range(3):
+        history.add(call=tag("A"), form=tag("A"), request=tag(f"r{number}"), seconds=0)
+        history.set_result(tag(f"r{number}"), b"done", changed=True)
+    assert history.repeats()["same_call_same_result"] == 3
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Literal, Self, TypeGuard
 
-from interlock.core.argument_forms import kind_of, leaves, role_at
+from interlock.core.argument_forms import classified
 from interlock.core.catalog import ArgumentRole
 from interlock.core.facts import ProvenanceInput
 from interlock.core.terms import said_in, terms_of, terms_of_value, terms_of_value_loosely, without_last_token
@@ -48,8 +48,10 @@ _PLACES: tuple[_Place, ...] = ("goal", "trusted", "unseen", "unknown", "untruste
 """From the best to the worst that can be said of a term: what an attacker wrote is worse than what nobody did."""
 _GOAL, _TRUSTED, _UNSEEN, _UNKNOWN, _UNTRUSTED = range(len(_PLACES))
 _RANKS = (_GOAL, _TRUSTED, _UNTRUSTED)
+_MISSING = (_UNSEEN, _UNKNOWN)
 
-_DISGUISING = re.compile(r"[%&\\\[(@\t\r\n]")
+_DISGUISING = re.compile(r"[%&\\\[(\t\r\n]")
+_DISGUISING_WORDS = ("@", " dot ", " 0")
 
 
 class Source(IntEnum):
@@ -150,12 +152,11 @@ def provenance_of(
     trusted counts. An argument of several terms is no better than the worst of them: untrusted, then unknown,
     unseen, trusted, goal; the step is that term's. A blank string is unseen: nothing speaks for it.
     """
-    found = leaves(arguments)
+    found = classified(arguments, roles)
     search = _Search(sightings, key)
     listed: list[ProvenanceInput] = []
-    for pointer, value in found[:MAX_LISTED]:
+    for pointer, value, kind in found[:MAX_LISTED]:
         source, step = search.place(value)
-        kind = kind_of(value, role_at(pointer, roles))
         listed.append({"path": pointer, "kind": kind, "source": source, "step": step})
     return listed, len(found) - len(listed)
 
@@ -177,12 +178,11 @@ class _Search:
         if isinstance(value, str) and not self._may_read(value):
             return "unknown", 0
         terms = terms_of_value(value)
-        if not terms:
-            return "unseen", 0
-        if not self._may_look_for(terms):
+        self._terms -= len(terms)
+        if self._terms < 0:
             return "unknown", 0
-        worst, step = self._worst(terms)
-        if worst in (_UNSEEN, _UNKNOWN) and self._sightings.tainted and _may_be_disguised(value):
+        worst, step = self._worst(terms) if terms else (_UNSEEN, 0)
+        if worst in _MISSING and self._sightings.tainted and _may_be_disguised(value):
             return self._disguised(value) or (_PLACES[worst], step)
         return _PLACES[worst], step
 
@@ -192,16 +192,12 @@ class _Search:
         self._characters -= len(text)
         return self._characters >= 0
 
-    def _may_look_for(self, terms: Sized) -> bool:
-        self._terms -= len(terms)
-        return self._terms >= 0
-
     def _worst(self, terms: Iterable[str]) -> tuple[int, int]:
-        worst, step, missing = -1, 0, self._missing
-        least = _UNTRUSTED if self._sightings.tainted else missing
-        hashes, marks, keyed = self._sightings.hashes, self._sightings.marks, self._keyed
+        hashes, marks, missing = self._sightings.hashes, self._sightings.marks, self._missing
         if not hashes:
             return missing, 0
+        least = _UNTRUSTED if self._sightings.tainted else missing
+        worst, step, keyed = -1, 0, self._keyed
         for term in terms:
             hashed = _hash(keyed, term)
             place = bisect_left(hashes, hashed)
@@ -216,7 +212,8 @@ class _Search:
     def _disguised(self, value: str) -> tuple[_Place, int] | None:
         """Whether and when an untrusted source had what a tool may take the value for."""
         terms = terms_of_value_loosely(value)
-        if not self._may_look_for(terms):
+        self._terms -= len(terms)
+        if self._terms < 0:
             return "unknown", 0
         for term in terms:
             rank, step = self._worst((term,))
@@ -233,8 +230,7 @@ def _may_be_disguised(value: str | float) -> TypeGuard[str]:
         not value.isascii()
         or value.startswith("0")
         or _DISGUISING.search(value) is not None
-        or " dot " in value
-        or " 0" in value
+        or (" " in value and any(word in value for word in _DISGUISING_WORDS))
     )
 
 

@@ -83,10 +83,11 @@ def terms_of_value(value: str | float) -> tuple[str, ...]:
     if not isinstance(value, str):
         return (decimal(value),)
     text = fold(value)
-    if text.isalpha():
-        return (text,)
+    words = text.split()
+    if "".join(words).isalpha():
+        return tuple(dict.fromkeys(words))
     if not _BESIDES_WORDS.search(text):
-        return (number(text) or text,) if text else ()
+        return (_word(text),) if text else ()
     if may_have_groups(text):
         text = _with_groups_joined(text)
     terms: list[str] = []
@@ -218,7 +219,7 @@ def _tokens(chunk: str) -> list[str]:
     """The tokens in a piece of folded text without spaces; they are the terms that it needs to be seen."""
     token = chunk.lstrip(_BEFORE).rstrip(_AFTER)
     if not _BESIDES_WORDS.search(token):
-        return [number(token) or token or chunk]
+        return [_word(token) or chunk]
     if "://" in chunk and (starts := [scheme.start() for scheme in _SCHEME.finditer(chunk)]):
         return _url_tokens(chunk, starts)
     has_slash = "/" in token
@@ -228,6 +229,11 @@ def _tokens(chunk: str) -> list[str]:
     if _MAYBE_SEPARATOR.search(token) and len(parts := _SEPARATOR.split(token)) > 1:
         return [term for part in dict.fromkeys(parts) if part for term in _tokens(part)]
     return _path_tokens(token) if has_slash else [token]
+
+
+def _word(token: str) -> str:
+    """A token of letters, digits, hyphens and underscores. With a hyphen within it is no number."""
+    return token if token.find("-", 1) > 0 else number(token) or token
 
 
 def _url_tokens(chunk: str, starts: list[int]) -> list[str]:

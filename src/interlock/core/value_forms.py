@@ -90,8 +90,8 @@ _FILE = re.compile(
     r"|ya?ml|zip)"
 )
 
-_TELLING = re.compile(r"[0-9@/\\.:~]|[^\x00-\x7f]")
 _PUNCTUATION = re.compile(r"[@/\\.:~]")
+_TELLING = re.compile(r"[0-9\x80-\U0010ffff]")
 
 
 def fold(text: str) -> str:
@@ -208,13 +208,23 @@ def recognise(text: str) -> Kind:
     What could be two things is the one that deserves more care. A bare name with the ending of a usual file is
     a path.
     """
-    if not _TELLING.search(text):
+    punctuated = _PUNCTUATION.search(text)
+    if not punctuated and not _TELLING.search(text):
         return "text"
-    text = fold(plain(text)).strip(_BLANKS)
-    for holds, kind in _PUNCTUATED if _PUNCTUATION.search(text) else _UNPUNCTUATED:
+    text = (text.lower() if text.isascii() else fold(plain(text))).strip(_BLANKS)
+    if not punctuated and not _PUNCTUATION.search(text):
+        return _recognise_word(text)
+    for holds, kind in _RECOGNISERS:
         if holds(text):
             return kind
     return "text"
+
+
+def _recognise_word(text: str) -> Kind:
+    """Without the punctuation of addresses, hosts and paths, digits may still tell."""
+    if _is_iban(text):
+        return "recipient"
+    return "amount" if _is_amount(text) else "text"
 
 
 def _is_located(text: str) -> bool:
@@ -239,6 +249,8 @@ def _is_iban(text: str) -> bool:
 
 
 def _is_amount(text: str) -> bool:
+    if not _MAYBE_NUMBER.fullmatch(text):
+        return False
     return number(text) is not None or _LEADING_ZEROS.fullmatch(text) is not None
 
 
@@ -254,18 +266,14 @@ def _is_path(text: str) -> bool:
     return _PATH.fullmatch(text) is not None
 
 
-_PUNCTUATED: tuple[tuple[Callable[[str], bool], Kind], ...] = (
+_RECOGNISERS: tuple[tuple[Callable[[str], bool], Kind], ...] = (
     (_is_located, "path"),
-    (_is_url, "host"),
     (_is_recipient, "recipient"),
+    (_is_url, "host"),
     (_is_amount, "amount"),
     (_is_file, "path"),
     (_is_bare_host, "host"),
     (_is_path, "path"),
-)
-_UNPUNCTUATED: tuple[tuple[Callable[[str], bool], Kind], ...] = (
-    (_is_iban, "recipient"),
-    (_is_amount, "amount"),
 )
 
 

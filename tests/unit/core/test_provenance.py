@@ -165,6 +165,17 @@ def test_another_key_sees_nothing() -> None:
     assert b"secret" not in sightings.encode()
 
 
+@given(st.binary() | st.text().map(str.encode), st.sampled_from(Source), st.booleans(), st.text())
+def test_any_result_and_any_argument_can_be_read(
+    result: bytes, source: Source, complete: bool, value: str
+) -> None:
+    """Whatever bytes a gateway reports and whatever an agent writes, there is an answer."""
+    sightings = saw(EMPTY, source, result, step=1, key=KEY, complete=complete)
+    [[found], _] = provenance_of({"a": value}, {}, sightings, KEY)
+    assert sightings.full != complete
+    assert complete or found["source"] != "unseen" or not value.strip()
+
+
 # Bounds
 
 

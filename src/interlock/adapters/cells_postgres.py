@@ -11,13 +11,10 @@ from typing import TypeVar
 
 from interlock.adapters.postgres import Connection, Postgres, TryAgain
 from interlock.adapters.store_errors import unavailable
-from interlock.adapters.stored_time import to_microseconds
+from interlock.adapters.stored_time import end_in_steps, to_microseconds
 from interlock.core.cells import Cells, Change
 
 Result = TypeVar("Result")
-
-EXPIRY_STEP = 600 * 1_000_000
-"""Ends of cells are kept in steps of so many microseconds: most writes of a cell leave its index as it is."""
 
 # A cell that is made only to be locked may be forgotten at once.
 _MAKE = """
@@ -82,13 +79,8 @@ async def save_cells(connection: Connection, cells: Cells) -> None:
     changed = cells.changed()
     if changed:
         data = [data for data, _ in changed.values()]
-        ends = [_in_steps(ends) for _, ends in changed.values()]
+        ends = [end_in_steps(ends) for _, ends in changed.values()]
         await connection.execute(_WRITE, list(changed), data, ends)
-
-
-def _in_steps(ends: datetime) -> int:
-    """The end in microseconds, no earlier than it is."""
-    return -(-to_microseconds(ends) // EXPIRY_STEP) * EXPIRY_STEP
 
 
 async def _prune(connection: Connection, at: datetime, limit: int) -> int:

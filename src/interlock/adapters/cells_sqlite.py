@@ -10,7 +10,7 @@ import apsw
 
 from interlock.adapters.sqlite import SingleWriter
 from interlock.adapters.store_errors import unavailable
-from interlock.adapters.stored_time import to_microseconds
+from interlock.adapters.stored_time import end_in_steps, to_microseconds
 from interlock.core.cells import Cells, Change
 
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ def load_cells(connection: apsw.Connection, keys: Iterable[bytes]) -> Cells:
 
 def save_cells(connection: apsw.Connection, cells: Cells) -> None:
     """Keep what was changed, within the caller's transaction."""
-    rows = [(key, data, to_microseconds(ends)) for key, (data, ends) in cells.changed().items()]
+    rows = [(key, data, end_in_steps(ends)) for key, (data, ends) in cells.changed().items()]
     for part in in_sizes(rows):
         connection.execute(_writing(len(part)), [value for row in part for value in row])
 

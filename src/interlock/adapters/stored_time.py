@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_STEP = 600 * 1_000_000
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -14,3 +15,11 @@ def to_microseconds(moment: datetime) -> int:
 def from_microseconds(stored: int) -> datetime:
     """The moment, in UTC."""
     return _EPOCH + stored * _MICROSECOND
+
+
+def end_in_steps(moment: datetime) -> int:
+    """Microseconds of an end, no earlier than it is, in whole steps of ten minutes.
+
+    So most writes of something that ends later and later leave the index over its ends as it is.
+    """
+    return -(-to_microseconds(moment) // _STEP) * _STEP

@@ -15,11 +15,11 @@ from interlock.core.agent import Agent
 from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
 from interlock.core.breaker import breaker_facts, breaker_key
 from interlock.core.call_history import TAG_BYTES
-from interlock.core.cells import CellKind, Cells, cell_key, common_cell_key
+from interlock.core.cells import KIND_BYTE, CellKind, Cells, cell_key, cell_name, common_cell_key
 from interlock.core.facts import FactsInput, LoopsInput, MeasuredContextInput, RetriesInput, ViolationInput
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
-from interlock.core.session import Measuring, Session, SessionKey, digest_of_text
+from interlock.core.session import Measuring, Session, digest_of_text
 
 _WINDOW = timedelta(seconds=WINDOW_SECONDS)
 _OPERATION = timedelta(seconds=OPERATION_SECONDS)
@@ -57,8 +57,8 @@ class Observe:
         self._at = at
         self._measuring = measuring
         self._request = request_tag(proposal.request_id, proposal.payload_digest)
-        session = SessionKey(tenant=tenant, agent=agent, session_id=proposal.session_id)
-        self._session, self._terms = session.cells(CellKind.SESSION, CellKind.TERMS)
+        name = cell_name(tenant, agent, proposal.session_id)
+        self._session, self._terms = KIND_BYTE[CellKind.SESSION] + name, KIND_BYTE[CellKind.TERMS] + name
         self._agent = common_cell_key(CellKind.AGENT, tenant, agent)
         self._tool = common_cell_key(CellKind.TOOL, tenant, tool)
         self._operation = operation_key(tenant, tool, proposal.arguments_digest, proposal.operation)

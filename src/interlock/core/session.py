@@ -60,7 +60,7 @@ class Measuring:
     terms_key: bytes = field(repr=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Spend:
     """What a session used: calls that ran, and what outcomes and steps told."""
 
@@ -129,9 +129,10 @@ class Session:
     @classmethod
     def decode(cls, data: bytes) -> "Session":
         """What `encode` wrote; a session that has not begun, of empty bytes."""
-        session = cls()
-        if data:
-            session._read(data)
+        if not data:
+            return cls()
+        session = cls.__new__(cls)  # `_read` sets everything
+        session._read(data)
         return session
 
     def encode(self) -> bytes:
@@ -236,10 +237,11 @@ class Session:
             self.previous_digest,
             self.tainted_since,
             sources,
-            (self.spend.calls, self.spend.cost, self.spend.model_tokens, self.spend.compute_milliseconds),
+            spend,
             self.last_step_number,
         ) = head[1:]
-        self.sources = [(kind, reference, step) for kind, reference, step in sources]
+        self.sources = [(kind, reference, step) for kind, reference, step in sources] if sources else []
+        self.spend = Spend(*spend)
         self.attempts = Attempts.decode(data[end : end + Attempts.SIZE])
         self.history = CallHistory.decode(data[end + Attempts.SIZE :])
 

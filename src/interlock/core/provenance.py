@@ -50,6 +50,7 @@ _GOAL, _TRUSTED, _UNSEEN, _UNKNOWN, _UNTRUSTED = range(len(_PLACES))
 _RANKS = (_GOAL, _TRUSTED, _UNTRUSTED)
 _MISSING = (_UNSEEN, _UNKNOWN)
 
+# What a value must have for `loosen` to make something else of it, but for characters beyond ASCII and zeros.
 _DISGUISING = re.compile(r"[%&\\\[(\t\r\n]")
 _DISGUISING_WORDS = ("@", " dot ", " 0")
 

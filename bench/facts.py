@@ -20,8 +20,8 @@ from marks import write_between_marks
 from servers import SCRATCH, NotServingError, locate_opa
 from trajectories import Trajectories, read_trajectories
 
-from interlock.adapters.opa_binary import OpaError
 from interlock.compose.service_log import configure_logging
+from interlock.compose.user_errors import USER_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def main() -> None:
     configure_logging()
     try:
         text = report(measure_all(QUICK_PLAN if options.quick else PLAN, options.folder))
-    except (OpaError, NotServingError) as error:
+    except (*USER_ERRORS, NotServingError) as error:
         sys.exit(f"facts: {error}")
     print(text)
     if not options.no_write:
@@ -78,7 +78,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure_all(plan: Plan, folder: Path) -> Results:
-    """Everything, in a folder that is gone afterwards. Raises OpaError, NotServingError."""
+    """Everything, in a folder that is gone afterwards. Raises USER_ERRORS, NotServingError."""
     opa, trajectories = locate_opa(), read_trajectories()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -25,7 +25,7 @@ from interlock.core import conclusion, settling
 from interlock.core.canonical import digest
 from interlock.core.cells import Cells
 from interlock.core.conclusion import Terms
-from interlock.core.decision import Evaluated, PolicyAnswer
+from interlock.core.decision import Evaluated
 from interlock.core.observing import NO_PARENT, Observe, Observed
 from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.core.proposal import Proposal
@@ -115,13 +115,13 @@ async def _measure_batch(opened: OpenState, step: int, spent: "_ProcessorTime") 
     sessions = opened.population.draw(BATCH, opened.chance)
     proposals = [opened.population.proposal(session, step) for session in sessions]
     with spent.on("observe"):
-        observed = await state.apply(_observe(proposals, now), durable=False)
+        observed = await state.apply(observe_all(proposals, now), durable=False)
     drafts = await _conclude(opened, proposals, observed, now)
-    grants = [AsChange(draft, draft.change) for draft in drafts if draft.change]
+    grants = grants_of(drafts)
     with spent.on("grant"):
         await state.apply(grants, durable=False)
     with spent.on("settle"):
-        await state.apply([AsChange(draft, _settling(draft, now)) for draft in drafts], durable=False)
+        await state.apply([AsChange(draft, settling_of(draft, now)) for draft in drafts], durable=False)
     return len(drafts)
 
 
@@ -138,14 +138,14 @@ class _ProcessorTime:
         self.seconds[part] = self.seconds.get(part, 0.0) + time.process_time() - began
 
 
-async def answer_of(opened: OpenState) -> PolicyAnswer:
+async def answer_of(opened: OpenState) -> Evaluated:
     """What the policies that ship answer to a call that they allow."""
     proposal, now = opened.population.proposal(0, 0), datetime.now(UTC)
-    [observe] = _observe([proposal], now)
+    [observe] = observe_all([proposal], now)
     document = conclusion.policy_input(proposal, observe.run(Cells(dict.fromkeys(observe.keys, b""))), now)
     [answer] = await opened.policy.engine.evaluate([document], limit_seconds=LIMIT_SECONDS)
     assert isinstance(answer, Evaluated)
-    return answer.answer
+    return answer
 
 
 async def observe_batches(opened: OpenState, first_step: int, batches: int) -> None:
@@ -153,14 +153,20 @@ async def observe_batches(opened: OpenState, first_step: int, batches: int) -> N
     for step in range(first_step, first_step + batches):
         sessions = opened.population.draw(BATCH, opened.chance)
         proposals = [opened.population.proposal(session, step) for session in sessions]
-        await opened.store.state.apply(_observe(proposals, datetime.now(UTC)), durable=False)
+        await opened.store.state.apply(observe_all(proposals, datetime.now(UTC)), durable=False)
 
 
-def _observe(proposals: Sequence[Proposal], now: datetime) -> list[Observe]:
+def grants_of(drafts: Iterable[Draft]) -> list[AsChange]:
+    """What allowed decisions change besides the log."""
+    return [AsChange(draft, draft.change) for draft in drafts if draft.change]
+
+
+def observe_all(proposals: Iterable[Proposal], now: datetime) -> list[Observe]:
+    """The changes that count them."""
     return [Observe(proposal, NO_PARENT, at=now, measuring=MEASURING) for proposal in proposals]
 
 
-def _settling(draft: Draft, now: datetime) -> settling.Settle:
+def settling_of(draft: Draft, now: datetime) -> settling.Settle:
     """The outcome of a call that took a moment, and whose result's text did not come."""
     fields = {**draft.fields, "tenant": draft.tenant, "decision_id": draft.decision_id}
     outcome = Outcome(
@@ -186,20 +192,25 @@ async def _conclude(
     ]
     answers = await opened.policy.engine.evaluate(documents, limit_seconds=LIMIT_SECONDS)
     return [
-        conclusion.conclude(
-            proposal,
-            facts,
-            document,
-            answer,
-            decision_id=f"decision-{proposal.request_id}",
-            token_id=f"token-{proposal.request_id}",
-            kid="key",
-            terms=TERMS,
-            now=now,
-        )
-        for proposal, facts, document, answer in zip(proposals, observed, documents, answers, strict=True)
+        draft_of(proposal, facts, answer, now)
+        for proposal, facts, answer in zip(proposals, observed, answers, strict=True)
         if isinstance(answer, Evaluated) and answer.answer.allows
     ]
+
+
+def draft_of(proposal: Proposal, observed: Observed, answer: Evaluated, now: datetime) -> Draft:
+    """The draft of a decision, with what it changes."""
+    return conclusion.conclude(
+        proposal,
+        observed,
+        conclusion.policy_input(proposal, observed, now),
+        answer,
+        decision_id=f"decision-{proposal.request_id}",
+        token_id=f"token-{proposal.request_id}",
+        kid="key",
+        terms=TERMS,
+        now=now,
+    )
 
 
 def statements(log: Path, begins_at: int) -> Counter[str]:

@@ -27,14 +27,14 @@ from interlock.core.catalog_import import import_tools
 
 GATEWAY = "gateway-1"
 ROLE = "replayed"
-QUICK_RUNS = 60
+QUICK_OTHERS = 40
 
 
 def main() -> None:
     """Replay, print and write."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse()
-    trajectories = read_trajectories(at_most=QUICK_RUNS if options.quick else None)
+    trajectories = read_trajectories(others=QUICK_OTHERS if options.quick else None)
     began = time.monotonic()
     try:
         replayed = replay(trajectories, options.folder)
@@ -44,14 +44,14 @@ def main() -> None:
     print(text)
     if not options.no_write:
         write_between_marks("loops", text)
-    if missed(replayed) and not options.quick:
+    if missed(replayed):
         sys.exit(1)
 
 
 def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="some of the runs, and no target")
+    parser.add_argument("--quick", action="store_true", help="those that loop, and a few others")
     parser.add_argument("--no-write", action="store_true", help="leave bench/README.md as it is")
     parser.add_argument("--folder", type=Path, default=SCRATCH, help="folder for the store")
     return parser.parse_args()

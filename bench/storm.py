@@ -20,8 +20,8 @@ from storm_report import Variant, report
 from storm_simulation import Curves, OpenDoor, Plan, simulate
 from storm_tool import ToolPlan
 
-from interlock.adapters.opa_binary import OpaError
 from interlock.compose.service_log import configure_logging
+from interlock.compose.user_errors import USER_ERRORS
 
 PLAN = Plan()
 QUICK_PLAN = Plan(agents=10, seconds=90.0, tool=ToolPlan(capacity=3, fault_begins=10.0, fault_ends=25.0))
@@ -34,7 +34,7 @@ def main() -> None:
     configure_logging()
     try:
         text = report(uvloop.run(simulate_all(QUICK_PLAN if options.quick else PLAN, options.folder)))
-    except OpaError as error:
+    except USER_ERRORS as error:
         sys.exit(f"storm: {error}")
     print(text)
     if not options.no_write:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,17 @@ class Trajectories:
         return sorted({call.tool for run in self.runs for call in run.calls})
 
 
-def read_trajectories(*, at_most: int | None = None) -> Trajectories:
-    """All runs of the file, or the first ones."""
-    lines = RUNS.read_text().splitlines()[:at_most]
-    stated = [json.loads(line) for line in lines]
-    steps = [step for run in stated for step in run["steps"]]
+def read_trajectories(*, others: int | None = None) -> Trajectories:
+    """All runs of the file; or those that loop, and so many of the others."""
+    stated = [
+        (number, json.loads(line)) for number, line in enumerate(RUNS.read_text().splitlines(), start=1)
+    ]
+    loop = [run for run in stated if run[1]["max_identical"] >= LOOPS_FROM]
+    chosen = sorted([*loop, *[run for run in stated if run not in loop][:others]], key=itemgetter(0))
+    steps = [step for _, run in chosen for step in run["steps"]]
     names = _names(step["tool"] for step in steps)
     return Trajectories(
-        runs=tuple(_run(number, run, names) for number, run in enumerate(stated, start=1)),
+        runs=tuple(_run(number, run, names) for number, run in chosen),
         renamed=sum(names[step["tool"]] != step["tool"] for step in steps),
         wrapped=sum(not _is_object(step["arguments"]) for step in steps),
     )

@@ -218,7 +218,7 @@ def _without_zeros(term: str) -> str:
 def _tokens(chunk: str) -> list[str]:
     """The tokens in a piece of folded text without spaces; they are the terms that it needs to be seen."""
     token = chunk.lstrip(_BEFORE).rstrip(_AFTER)
-    if not _BESIDES_WORDS.search(token):
+    if token.isalpha() or not _BESIDES_WORDS.search(token):
         return [_word(token) or chunk]
     if "://" in chunk and (starts := [scheme.start() for scheme in _SCHEME.finditer(chunk)]):
         return _url_tokens(chunk, starts)
@@ -233,7 +233,7 @@ def _tokens(chunk: str) -> list[str]:
 
 def _word(token: str) -> str:
     """A token of letters, digits, hyphens and underscores. With a hyphen within it is no number."""
-    return token if token.find("-", 1) > 0 else number(token) or token
+    return token if token.isalpha() or token.find("-", 1) > 0 else number(token) or token
 
 
 def _url_tokens(chunk: str, starts: list[int]) -> list[str]:

@@ -15,10 +15,10 @@ from typing_extensions import override  # in typing from Python 3.12 on
 
 from interlock.core.cells import CellKind, cell_key
 from interlock.core.facts import BreakerInput
-from interlock.core.holds import Ending, Quota, Settling, Taking, check_version, tag
+from interlock.core.holds import Counter, Ending, Quota, Settling, Taking, check_version, tag
 from interlock.core.moments import SECOND, to_microseconds
 from interlock.core.outcome import OutcomeKind
-from interlock.core.reservation import SHORTFALL_CODES, Breaker, Shortfall, waiting
+from interlock.core.reservation import SHORTFALL_CODES, Breaker, Shortfall, shortfall
 from interlock.core.windows import Span, Window, sliding
 
 MOST_DOUBLINGS = 5
@@ -73,7 +73,7 @@ _TOLD: Mapping[State, Literal["closed", "open", "half_open"]] = {
 }
 
 
-class BreakerCell(Quota):
+class BreakerCell(Quota, Counter):
     """A breaker's cell. Times are microseconds since the epoch, and `latest` is the newest that it has seen.
 
     `until` is when the open time is over, or the probe's hold. `closed_at` is when it last closed: what began
@@ -145,41 +145,40 @@ class BreakerCell(Quota):
         }
 
     @override
-    def lacking(self, terms: Breaker, taking: Taking) -> Shortfall | None:
+    def counter(self, terms: Breaker) -> "BreakerCell":
+        return self
+
+    @override
+    def lacking(self, terms: Breaker, taking: Taking, now: int) -> Shortfall | None:
         """What is lacking for the call to be the probe; none but a probe is asked."""
-        state = self._state_at(max(taking.at, self.latest))
-        if state in (State.CLOSED, State.HALF_OPEN):
-            return None
-        if self.probe == tag(taking.decision_id).hex():
+        state = self._state_at(now)
+        if state in (State.CLOSED, State.HALF_OPEN) or self.probe == tag(taking.decision_id).hex():
             return None
         wait = self.until - taking.at
         if state is State.PROBING:  # A probe most likely ends long before its hold does.
             wait = min(wait, terms.open_seconds * SECOND)
-        return Shortfall(
-            code="breakers.probing", message=SHORTFALL_CODES["breakers.probing"], metadata=waiting(wait)
-        )
+        return shortfall("breakers.probing", SHORTFALL_CODES["breakers.probing"], wait)
 
     @override
-    def take(self, terms: Breaker, taking: Taking) -> None:
+    def take(self, terms: Breaker, taking: Taking, now: int) -> None:
         """Let the call be the probe where one is due; where the breaker has closed, it is as any other."""
-        self._turn(taking.at)
+        self._turn(now)
         if self.state is State.HALF_OPEN:
             self._move(Event.PROBE_TAKEN)
             self.probe = tag(taking.decision_id).hex()
             self.until, self.redeemable_until = taking.ends, taking.redeemable_until
 
     @override
-    def settle(self, terms: Breaker, settling: Settling) -> None:
+    def settle(self, terms: Breaker, settling: Settling, now: int) -> None:
         """Count the outcome of a call, or conclude from that of the probe."""
-        self._turn(settling.at)
+        self._turn(now)
         if self.state is State.PROBING and self.probe == tag(settling.decision_id).hex():
-            self._settle_probe(terms, settling)
+            self._settle_probe(terms, settling, now)
         elif self.state is State.CLOSED and settling.ending is Ending.RAN:
-            self._count(terms, settling)
+            self._count(terms, settling, now)
 
     @override
-    def forgettable(self, terms: Breaker) -> int:
-        """When the cell no longer matters."""
+    def forgettable(self) -> int:
         if self.state is State.CLOSED:
             return max(self.counts.ends(Span(0, self.kept)), self.closed_at + self.kept)
         return self.until + KEPT
@@ -188,17 +187,16 @@ class BreakerCell(Quota):
         event = _TIME_OVER.get(self.state)
         return self.state if event is None or now < self.until else TRANSITIONS[self.state, event]
 
-    def _turn(self, at: int) -> None:
-        """Let time pass; a clock that was set back stays where the cell is (case 22)."""
-        self.latest = max(at, self.latest)
-        self.state = self._state_at(self.latest)
+    def _turn(self, now: int) -> None:
+        """Let time pass."""
+        self.state = self._state_at(now)
         if self.state is not State.PROBING:
             self.probe = _NOBODY
 
     def _move(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state, event]
 
-    def _settle_probe(self, terms: Breaker, settling: Settling) -> None:
+    def _settle_probe(self, terms: Breaker, settling: Settling, now: int) -> None:
         match settling.ending:
             case Ending.EXPIRED:
                 self._move(Event.PROBE_LOST)
@@ -206,40 +204,38 @@ class BreakerCell(Quota):
             case Ending.REFUSED:
                 self.until = min(self.until, self.redeemable_until)
             case Ending.RAN if _failed(settling) or _slow(terms, settling):
-                self._open(Event.PROBE_FAILED, terms)
+                self._open(Event.PROBE_FAILED, terms, now)
             case Ending.RAN:
-                self._close()
+                self._close(now)
 
-    def _count(self, terms: Breaker, settling: Settling) -> None:
+    def _count(self, terms: Breaker, settling: Settling, now: int) -> None:
         span = sliding(terms.window_seconds)
         # A call that hung since before the breaker closed must not open it again.
-        if self.latest - settling.elapsed < self.closed_at:
+        if now - settling.elapsed < self.closed_at:
             return
         self.kept = span.kept
-        self.counts.add(span, self.latest, 1, _failed(settling), _slow(terms, settling))
-        if self._is_failing(terms, span):
-            self._open(Event.FAILING, terms)
+        self.counts.add(span, now, 1, _failed(settling), _slow(terms, settling))
+        if self._is_failing(terms, span, now):
+            self._open(Event.FAILING, terms, now)
 
-    def _is_failing(self, terms: Breaker, span: Span) -> bool:
-        calls, failed, slow = (
-            self.counts.total(span, self.latest, column) for column in (CALLS, FAILED, SLOW)
-        )
+    def _is_failing(self, terms: Breaker, span: Span, now: int) -> bool:
+        calls, failed, slow = (self.counts.total(span, now, column) for column in (CALLS, FAILED, SLOW))
         return calls >= terms.minimum_calls and (
             failed * 100 >= terms.failure_percent * calls
             or (terms.slow_milliseconds > 0 and slow * 100 >= terms.slow_percent * calls)
         )
 
-    def _open(self, event: Event, terms: Breaker) -> None:
+    def _open(self, event: Event, terms: Breaker, now: int) -> None:
         self._move(event)
         self.probe = _NOBODY
-        self.until = self.latest + (terms.open_seconds * SECOND << min(self.opened, MOST_DOUBLINGS))
+        self.until = now + (terms.open_seconds * SECOND << min(self.opened, MOST_DOUBLINGS))
         self.opened += 1
 
-    def _close(self) -> None:
+    def _close(self, now: int) -> None:
         self._move(Event.PROBE_SUCCEEDED)
         self.probe = _NOBODY
         self.opened = 0
-        self.closed_at = self.latest
+        self.closed_at = now
         self.counts = Window()
 
 

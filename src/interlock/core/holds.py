@@ -200,28 +200,48 @@ class Held:
         self.ends = self.ends or settling.at + LATE_KEPT
 
 
+class Counter(Protocol):
+    """What one reservation is taken of. `now` is its cell's time, which does not go back (case 22)."""
+
+    __slots__ = ()
+
+    def lacking(self, terms: Any, taking: Taking, now: int) -> Shortfall | None:
+        """What is lacking; changes nothing, so that all that a decision wants can be asked before any is taken."""
+        ...
+
+    def take(self, terms: Any, taking: Taking, now: int) -> None:
+        """Hold what the terms reserve, of which nothing is lacking."""
+        ...
+
+    def settle(self, terms: Any, settling: Settling, now: int) -> None:
+        """Let an outcome have its effect."""
+        ...
+
+
 class Quota(Content, Protocol):
-    """A cell that calls reserve something in. `latest` is the newest time that it has seen."""
+    """A cell of counters. `latest` is the newest time that it has seen."""
 
     __slots__ = ()
 
     latest: int
 
-    def lacking(self, terms: Any, taking: Taking) -> Shortfall | None:
-        """What is lacking; changes nothing, so that all of a decision's cells can be asked before one is changed."""
+    def counter(self, terms: Any) -> Counter:
+        """What the terms are taken of."""
         ...
 
-    def take(self, terms: Any, taking: Taking) -> None:
-        """Hold what the terms reserve, of which nothing is lacking."""
-        ...
-
-    def settle(self, terms: Any, settling: Settling) -> None:
-        """Let an outcome have its effect."""
-        ...
-
-    def forgettable(self, terms: Any) -> int:
+    def forgettable(self) -> int:
         """When the cell no longer matters: forgotten, it is as if it were kept."""
         ...
+
+
+def lasting(average: int, sample: int) -> int:
+    """How long holds last, one more counted: a moving average (as RFC 6298 2.3); 0 where none was seen."""
+    return average + (sample - average) // 8 if average else sample
+
+
+def likely_wait(lasted: int, longest: int) -> int:
+    """When an outcome is likely to give something back: as soon as others did, and no later than its end."""
+    return min(lasted, longest) if lasted else longest
 
 
 def tag(decision_id: str) -> bytes:

@@ -73,9 +73,14 @@ class Budget(_Strict):
         return self
 
     @property
+    def counter(self) -> str:
+        """What, besides its scope and name, tells it from others."""
+        return f"budget/{self.unit}/{self.window}/{self.window_seconds}"
+
+    @property
     def identity(self) -> tuple[str, ...]:
-        """What, besides its holder, tells it from others: no two of one answer have the same."""
-        return (self.type, self.scope, self.unit, self.window, str(self.window_seconds), self.name)
+        """What no two of one answer may have in common."""
+        return (self.scope, self.name, self.counter)
 
 
 class Rate(_Strict):
@@ -95,9 +100,14 @@ class Rate(_Strict):
         return self
 
     @property
+    def counter(self) -> str:
+        """What, besides its scope and name, tells it from others."""
+        return self.type
+
+    @property
     def identity(self) -> tuple[str, ...]:
-        """What, besides its holder, tells it from others: no two of one answer have the same."""
-        return (self.type, self.scope, self.name)
+        """What no two of one answer may have in common."""
+        return (self.scope, self.name, self.type)
 
 
 class Concurrency(_Strict):
@@ -109,9 +119,14 @@ class Concurrency(_Strict):
     name: _Name = ""
 
     @property
+    def counter(self) -> str:
+        """What, besides its scope and name, tells it from others."""
+        return self.type
+
+    @property
     def identity(self) -> tuple[str, ...]:
-        """What, besides its holder, tells it from others: no two of one answer have the same."""
-        return (self.type, self.scope, self.name)
+        """What no two of one answer may have in common."""
+        return (self.scope, self.name, self.type)
 
 
 class Lease(_Strict):
@@ -125,7 +140,7 @@ class Lease(_Strict):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What, besides its holder, tells it from others: no two of one answer have the same."""
+        """What no two of one answer may have in common."""
         return (self.type, self.resource)
 
 
@@ -150,6 +165,9 @@ class Breaker(_Strict):
         return (self.type,)
 
 
+Counted = Budget | Rate | Concurrency
+"""What is counted for a scope. `counter` names it within the cell of the scope and the name."""
+
 Reservation = Annotated[Budget | Rate | Concurrency | Lease | Breaker, Field(discriminator="type")]
 
 
@@ -169,6 +187,11 @@ class Shortfall:
 def waiting(microseconds: int | None) -> dict[str, JsonValue]:
     """Metadata that says how long to wait; empty where waiting does not help."""
     return {} if microseconds is None else {RETRY_AFTER: seconds_of(max(0, microseconds))}
+
+
+def shortfall(code: str, message: str, wait: int | None, **metadata: JsonValue) -> Shortfall:
+    """A shortfall that passes after so many microseconds, or does not."""
+    return Shortfall(code=code, message=message, metadata={**metadata, **waiting(wait)})
 
 
 def distinct(reservations: Iterable[Reservation]) -> bool:

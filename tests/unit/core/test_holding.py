@@ -21,7 +21,7 @@ from interlock.core.errors import ErrorReason
 from interlock.core.holding import LEEWAY, Holder, reservation_keys, settle, take
 from interlock.core.moments import to_microseconds
 from interlock.core.outcome import OutcomeKind, Usage
-from interlock.core.quota import BudgetCell
+from interlock.core.quota import BudgetCounter, QuotaCell
 from interlock.core.reservation import (
     RETRY_AFTER,
     Breaker,
@@ -137,8 +137,13 @@ class Store:
     def prune(self, at: datetime) -> None:
         self.cells = {key: cell for key, cell in self.cells.items() if cell[1] >= at}
 
-    def budget(self, reservation: Budget, holder: Holder = AGENT) -> BudgetCell:
-        return BudgetCell.decode(self.cells.get(holding._cell(reservation, holder), (b"", NOON))[0])
+    def budget(self, terms: Budget, holder: Holder = AGENT) -> BudgetCounter:
+        counter = self.quota(terms, holder).counter(terms)
+        assert isinstance(counter, BudgetCounter)
+        return counter
+
+    def quota(self, terms: Budget, holder: Holder = AGENT) -> QuotaCell:
+        return QuotaCell.decode(self.cells.get(holding._cell(terms, holder), (b"", NOON))[0])
 
     def _locked(self, reservations: Sequence[Reservation], holder: Holder) -> Cells:
         keys = reservation_keys(reservations, holder)
@@ -204,7 +209,8 @@ def test_the_keys_are_those_of_all_that_is_touched() -> None:
     """Every cell that taking and settling touch is locked, and none of two tenants is the same."""
     everything = (CALLS, COST, DAILY, COMPUTE, RATE, PLACES, LEASE, PROBE)
     keys = reservation_keys(everything, AGENT)
-    assert len(keys) == len(everything) + 1
+    scopes, leases, breakers, decisions = 4, 1, 1, 1
+    assert len(keys) == scopes + leases + breakers + decisions
     assert keys.isdisjoint(reservation_keys(everything, replace(AGENT, tenant="other")))
 
 
@@ -275,10 +281,9 @@ def test_an_outcome_uses_the_true_amount(
     store = Store()
     assert store.take((budget,)) == ()
     store.settle((budget,), kind=kind, usage=usage, elapsed=timedelta(milliseconds=1_234.9))
-    cell, now = store.budget(budget), to_microseconds(NOON)
-    assert cell.pending.entries == []
-    assert [count for _, count in cell.used.buckets] == [used]
-    assert cell.latest == now
+    counter = store.budget(budget)
+    assert counter.pending.entries == []
+    assert [count for _, count in counter.used.buckets] == [used]
 
 
 def test_what_is_really_used_may_be_more_than_the_limit() -> None:
@@ -675,7 +680,7 @@ class Decided:
 
     @property
     def cells(self) -> list[str]:
-        return [*TERMS, *([self.resource] if self.resource else [])]
+        return ["tenant", "session", *([self.resource] if self.resource else [])]
 
 
 class Quotas(RuleBasedStateMachine):
@@ -711,11 +716,11 @@ class Quotas(RuleBasedStateMachine):
 
     def expected(self, wanted: Decided, *, perhaps: bool) -> list[str]:
         """What a call lacks for certain, or `perhaps`, where old amounts may count a little longer."""
-        since = self.now("cost") - 60 * SECOND - (SLACK if perhaps else 0)
+        since = self.now("tenant") - 60 * SECOND - (SLACK if perhaps else 0)
         used = sum(amount for moment, amount in self.used if moment > since)
-        cost = used + sum(each.cost for each in self.held("cost", perhaps=perhaps)) + wanted.cost
-        calls = self.calls + len(self.held("calls", perhaps=perhaps)) + 1
-        places = len(self.held("places", perhaps=perhaps)) + 1
+        cost = used + sum(each.cost for each in self.held("tenant", perhaps=perhaps)) + wanted.cost
+        calls = self.calls + len(self.held("session", perhaps=perhaps)) + 1
+        places = len(self.held("tenant", perhaps=perhaps)) + 1
         lacking = ["quota.budget"] * (cost > LIMITS["cost"])
         lacking += ["quota.budget"] * (calls > LIMITS["calls"])
         lacking += ["quota.concurrency"] * (places > LIMITS["places"])
@@ -763,7 +768,7 @@ class Quotas(RuleBasedStateMachine):
     def run(self, data: st.DataObject, kind: OutcomeKind, cost: int | None) -> None:
         decision = data.draw(st.sampled_from([each for each in self.decided if not each.ran]))
         self.store.settle(decision.reservations, decision.id, at=self.at, kind=kind, usage=Usage(cost=cost))
-        self.used.append((self.now("cost"), decision.cost if cost is None else cost))
+        self.used.append((self.now("tenant"), decision.cost if cost is None else cost))
         self.calls += 1
         decision.ran, decision.holds, decision.has_lease = True, False, False
         self.touch(decision)
@@ -806,7 +811,7 @@ class Quotas(RuleBasedStateMachine):
                 for decision in self.decided:
                     decision.over |= {cell} if decision.ends <= self.now(cell) else set()
                 self.latest.pop(cell, None)
-                if cell == "cost":
+                if cell == "tenant":
                     self.used.clear()
         for decision in self.decided:
             holder = replace(AGENT, decision_id=decision.id)
@@ -822,7 +827,8 @@ class Quotas(RuleBasedStateMachine):
         assert self.store.cells == {}
 
     def _keys(self) -> dict[str, bytes]:
-        terms = {**TERMS, **{name: Lease(type="lease", resource=name) for name in ("orders", "stock")}}
+        leases = {name: Lease(type="lease", resource=name) for name in ("orders", "stock")}
+        terms = {"tenant": TERMS["cost"], "session": TERMS["calls"], **leases}
         return {cell: holding._cell(each, AGENT) for cell, each in terms.items()}
 
 

@@ -1,6 +1,6 @@
 """What each step of a decision costs in one quiet process: `.venv/bin/python bench/steps.py`.
 
-The minimum of several timings is told: what the code takes when nothing disturbs it. The benchmark of the whole,
+The least of many short timings is told: what the code takes when nothing disturbs it. The benchmark of the whole,
 `bench/run.py`, tells what it takes while client, OPA and service share the machine.
 """
 
@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from crowd import sessions_of
 from facts_state import STEPS
 from measure import BATCH
 from population import MEASURING, Population, play
@@ -32,7 +33,7 @@ from interlock.core.observing import NO_PARENT, Observe
 from interlock.rpc import wire
 from interlock.v1 import decision_pb2, decision_service_pb2, proposal_pb2
 
-RUNS, REPEATS = 3_000, 5
+RUNS, RUNS_AT_ONCE = 20_000, 50
 POPULATION = 10_000
 
 CATALOG = build_catalog(
@@ -56,13 +57,33 @@ CATALOG = build_catalog(
         )
     ]
 )
+WHOLE = {"window": "whole", "window_seconds": 0}
+HOUR = {"window": "sliding", "window_seconds": 3_600}
+DAY = {"window": "tumbling", "window_seconds": 86_400}
 ANSWER = {
     "verdict": "allow",
     "reasons": [
         {"code": "effects.read_granted", "message": "Reading is granted", "metadata": {"roles": ["dev"]}}
     ],
     "obligations": [{"type": "timeout", "seconds": 30}],
-    "reservations": [],
+    "reservations": [
+        {"type": "budget", "scope": "session", "unit": "calls", "amount": 1, "limit": 1000, **WHOLE},
+        {"type": "budget", "scope": "session", "unit": "cost", "amount": 0, "limit": 20_000_000, **WHOLE},
+        {"type": "budget", "scope": "agent", "unit": "calls", "amount": 1, "limit": 10_000, **HOUR},
+        {"type": "budget", "scope": "tenant", "unit": "cost", "amount": 0, "limit": 10**9, **DAY},
+        {"type": "rate", "scope": "agent", "limit": 600, "period_seconds": 60, "burst": 100},
+        {"type": "concurrency", "scope": "agent", "limit": 64},
+        {
+            "type": "breaker",
+            "probe": False,
+            "failure_percent": 50,
+            "minimum_calls": 10,
+            "window_seconds": 60,
+            "slow_milliseconds": 20_000,
+            "slow_percent": 80,
+            "open_seconds": 30,
+        },
+    ],
 }
 
 Value = TypeVar("Value")
@@ -128,7 +149,7 @@ def measure_counting(folder: Path) -> None:
     population, now = Population(POPULATION, read_trajectories()), SystemClock().now()
     played = [play(population, agent, STEPS, now) for agent in range(BATCH)]
     kept = {key: data for each in played for key, data in each.cells.items()}
-    proposals = [population.proposal(session, STEPS) for session in range(BATCH)]
+    proposals = [population.proposal(sessions_of(agent, POPULATION)[0], STEPS) for agent in range(BATCH)]
 
     def construct() -> list[Observe]:
         return [Observe(proposal, NO_PARENT, at=now, measuring=MEASURING) for proposal in proposals]
@@ -152,7 +173,7 @@ def measure_counting(folder: Path) -> None:
         return cells
 
     told("decode them, count and tell the facts", count, of=BATCH)
-    counted = [count() for _ in range(RUNS // BATCH * REPEATS + 1)]
+    counted = [count() for _ in range(RUNS // BATCH + 1)]
     told("encode what changed", lambda: counted.pop().changed(), of=BATCH)
     cells = count()
     cells.changed()
@@ -163,8 +184,8 @@ def measure_counting(folder: Path) -> None:
 
 def told(step: str, run: Callable[[], Value], *, of: int = 1) -> Value:
     """Print the least time that the step takes for one `of` so many, and give its value."""
-    runs = RUNS // of
-    microseconds = min(timeit.repeat(run, number=runs, repeat=REPEATS)) / (runs * of) * 1e6
+    runs = max(1, RUNS_AT_ONCE // of)
+    microseconds = min(timeit.repeat(run, number=runs, repeat=RUNS // runs // of)) / (runs * of) * 1e6
     print(f"| {step} | {microseconds:.1f} |")
     return run()
 

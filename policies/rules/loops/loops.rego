@@ -1,0 +1,211 @@
+# METADATA
+# title: Loops
+# description: |
+#   An agent that goes round in circles is stopped: it repeats calls, alike or the same, or its sub-agents call each
+#   other without end. What the tool or the model is called does not matter
+package interlock.rules.loops
+
+import data.interlock.facts
+import data.interlock.limits
+import data.interlock.reasons
+import data.interlock.tools
+
+# METADATA
+# title: Limits on loops are not set
+# description: The policy data lacks a limit, or an override sets what is none
+# custom:
+#   code: loops.not_set
+deny contains reason if {
+	_noted
+	not limits.are_set(limits.current.loops, _limits)
+	reason := reasons.from_rule(rego.metadata.chain(), {})
+}
+
+# METADATA
+# title: Loops were not measured
+# description: The facts do not say, in numbers, how the proposal repeats others
+# custom:
+#   code: loops.not_measured
+deny contains reason if {
+	_noted
+	not _measured
+	reason := reasons.from_rule(rego.metadata.chain(), {})
+}
+
+# METADATA
+# title: No progress
+# description: The same call gave the same result each time, so once more will not tell anything new
+# custom:
+#   code: loops.no_progress
+deny contains reason if {
+	_noted
+	some scope in _scopes
+	input.facts.loops[scope].same_call_same_result >= limits.current.loops[scope].no_progress
+	reason := reasons.from_rule(rego.metadata.chain(), _limit(scope, "no_progress"))
+}
+
+# METADATA
+# title: The same call too often
+# description: Even a call whose answer changes may be proposed only so often
+# custom:
+#   code: loops.same_call
+deny contains reason if {
+	_noted
+	some scope in _scopes
+	input.facts.loops[scope].same_call >= limits.current.loops[scope].same_call
+	reason := reasons.from_rule(rego.metadata.chain(), _limit(scope, "same_call"))
+}
+
+# METADATA
+# title: A cycle of calls
+# description: The last calls are one cycle of two to eight calls, over and over
+# custom:
+#   code: loops.cycle
+deny contains reason if {
+	_noted
+	some scope in _scopes
+	input.facts.loops[scope].cycle.count >= limits.current.loops[scope].cycle
+	metadata := object.union(_limit(scope, "cycle"), {"length": input.facts.loops[scope].cycle.length})
+	reason := reasons.from_rule(rego.metadata.chain(), metadata)
+}
+
+# METADATA
+# title: Too many similar calls
+# description: The calls differ in nothing but numbers, ids and cursors, and no list is that long
+# custom:
+#   code: loops.too_many_similar_calls
+deny contains reason if {
+	_noted
+	some scope in _scopes
+	input.facts.loops[scope].similar_call >= limits.current.loops[scope].similar_call_denied
+	reason := reasons.from_rule(rego.metadata.chain(), _limit(scope, "similar_call_denied"))
+}
+
+# METADATA
+# title: Too many steps
+# description: The session has proposed more than a session may
+# custom:
+#   code: loops.too_many_steps
+deny contains reason if {
+	_noted
+	input.facts.loops.session.steps >= limits.current.loops.session.steps_denied
+	reason := reasons.from_rule(rego.metadata.chain(), _limit("session", "steps_denied"))
+}
+
+# METADATA
+# title: Nested too deeply
+# description: Proposals follow from each other, across sub-agents, deeper than they may
+# custom:
+#   code: loops.too_deep
+deny contains reason if {
+	_noted
+	input.facts.loops.depth > limits.current.loops.nesting.depth
+	reason := reasons.from_rule(rego.metadata.chain(), {"limit": limits.current.loops.nesting.depth})
+}
+
+# METADATA
+# title: Unknown parent
+# description: The decision that the proposal says it follows from is none of this tenant, so its depth is unknown
+# custom:
+#   code: loops.unknown_parent
+deny contains reason if {
+	_noted
+	not input.facts.loops.parent_known == true
+	reason := reasons.from_rule(rego.metadata.chain(), {})
+}
+
+# METADATA
+# title: A person must look at a repeated effect
+# description: |
+#   A call that may change the world was proposed several times; what nobody declared to read only is no poll. What
+#   failed and is tried again is for the topic of retries
+# custom:
+#   code: loops.repeated_effect
+escalate contains reason if {
+	_noted
+	not tools.only_reads
+	not input.facts.retries.operation.failed_in_row > 0
+	some scope in _scopes
+	input.facts.loops[scope].same_call >= limits.current.loops[scope].repeated_effect
+	reason := reasons.from_rule(rego.metadata.chain(), _limit(scope, "repeated_effect"))
+}
+
+# METADATA
+# title: A person must look at many similar calls
+# description: The calls differ in nothing but numbers, ids and cursors; it may be a long list, or a loop
+# custom:
+#   code: loops.similar_call
+escalate contains reason if {
+	_noted
+	some scope in _scopes
+	input.facts.loops[scope].similar_call >= limits.current.loops[scope].similar_call
+	reason := reasons.from_rule(rego.metadata.chain(), _limit(scope, "similar_call"))
+}
+
+# METADATA
+# title: A person must look at a long session
+# description: The session has proposed so much that somebody should see whether it gets anywhere
+# custom:
+#   code: loops.steps
+escalate contains reason if {
+	_noted
+	input.facts.loops.session.steps >= limits.current.loops.session.steps
+	reason := reasons.from_rule(rego.metadata.chain(), _limit("session", "steps"))
+}
+
+_limits := {
+	"agent": {"cycle", "no_progress", "repeated_effect", "same_call", "similar_call", "similar_call_denied"},
+	"nesting": {"depth"},
+	"session": {
+		"cycle", "no_progress", "repeated_effect", "same_call", "similar_call", "similar_call_denied",
+		"steps", "steps_denied",
+	},
+}
+
+_scopes := ["agent", "session"]
+
+_limit(scope, name) := {"scope": scope, "limit": limits.current.loops[scope][name]}
+
+# Whether there is anything to look at. Mostly there is not, and then this is all that the topic costs.
+_noted if not _calm
+
+# The call was not made before, and of its like there are few.
+_calm if {
+	input.facts.loops.parent_known == true
+	input.facts.loops.agent.same_call == 1
+	input.facts.loops.session.same_call == 1
+	[depth, alike_of_agent, alike, steps] := _counts
+	[deepest, most_of_agent, most_denied_of_agent, most, most_denied, longest, longest_denied] := _ceilings
+	depth <= deepest
+	alike_of_agent < most_of_agent
+	alike_of_agent < most_denied_of_agent
+	alike < most
+	alike < most_denied
+	steps < longest
+	steps < longest_denied
+}
+
+# In Rego's order, null and booleans come before numbers, and text after them.
+_counts := counts if {
+	loops := input.facts.loops
+	counts := [loops.depth, loops.agent.similar_call, loops.session.similar_call, loops.session.steps]
+	min(counts) >= 1
+}
+
+_ceilings := ceilings if {
+	at := limits.current.loops
+	ceilings := [
+		at.nesting.depth, at.agent.similar_call, at.agent.similar_call_denied, at.session.similar_call,
+		at.session.similar_call_denied, at.session.steps, at.session.steps_denied,
+	]
+	max(ceilings) < ""
+}
+
+_measured if {
+	facts.are_counts([input.facts.loops.depth])
+	every scope in _scopes {
+		calls := input.facts.loops[scope]
+		facts.are_counts([calls.same_call, calls.same_call_same_result, calls.similar_call, calls.steps])
+		facts.are_counts([calls.cycle.count, calls.cycle.length])
+	}
+}

@@ -37,10 +37,12 @@ def main() -> None:
     trajectories = read_trajectories(others=QUICK_OTHERS if options.quick else None)
     began = time.monotonic()
     try:
-        replayed = replay(trajectories, options.folder)
+        replayed = replay(trajectories, trajectories.runs, options.folder, patient=False)
+        looping = [run for run in trajectories.runs if run.loops]
+        patiently = replay(trajectories, looping, options.folder, patient=True)
     except* (OpaError, NotServingError, grpc.RpcError) as errors:
         sys.exit(f"loops: {errors.exceptions[0]}")
-    text = report(trajectories, replayed, seconds=time.monotonic() - began)
+    text = report(trajectories, replayed, patiently, seconds=time.monotonic() - began)
     print(text)
     if not options.no_write:
         write_between_marks("loops", text)
@@ -57,15 +59,15 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def replay(trajectories: Trajectories, folder: Path) -> list[Replayed]:
-    """All runs, each of a tenant of its own. Raises OpaError, NotServingError, grpc.RpcError."""
+def replay(trajectories: Trajectories, runs: Sequence[Run], folder: Path, *, patient: bool) -> list[Replayed]:
+    """These runs, each of a tenant of its own. Raises OpaError, NotServingError, grpc.RpcError."""
     opa = locate_opa()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         place = open_place(Path(scratch), opa, trajectories.tools)
-        casts = cast_all(place, trajectories.runs)
+        casts = cast_all(place, runs)
         with running_service(place) as service:
-            return asyncio.run(replay_all(trajectories.runs, casts, service.address))
+            return asyncio.run(replay_all(runs, casts, service.address, patient=patient))
 
 
 def open_place(scratch: Path, opa: Path, tools: Sequence[str]) -> Place:

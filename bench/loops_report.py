@@ -14,7 +14,9 @@ WRONG_AT_MOST = 0.005
 """Of the runs that do not loop."""
 
 
-def report(trajectories: Trajectories, replayed: Sequence[Replayed], *, seconds: float) -> str:
+def report(
+    trajectories: Trajectories, replayed: Sequence[Replayed], patiently: Sequence[Replayed], *, seconds: float
+) -> str:
     """The whole of it."""
     looping, other = _split(replayed)
     parts = [
@@ -22,7 +24,7 @@ def report(trajectories: Trajectories, replayed: Sequence[Replayed], *, seconds:
         _adapted(trajectories),
         table(
             ("runs", "count", "stopped", "share", "target", "reached"),
-            [_looping_row(looping), _other_row(other)],
+            [_looping_row(looping), _other_row(other), _patient_row(patiently)],
         ),
         f"By rule, the runs that it stopped (several rules may stop one call):\n\n{_by_rule(looping, other)}",
         f"The looping runs:\n\n{table(_LOOPING_HEADER, [_looping_run(each) for each in looping])}",
@@ -90,6 +92,19 @@ def _other_row(other: Sequence[Replayed]) -> list[str]:
     return _row("other", other, f"≤ {WRONG_AT_MOST:.1%}", met=_few_enough(other))
 
 
+def _patient_row(patiently: Sequence[Replayed]) -> list[str]:
+    """What is left where a model is slow, or waits as it is told: told without a target."""
+    stopped, count = len(_stops(patiently)), len(patiently)
+    return [
+        "looping, by agents that wait where a deny says how long",
+        str(count),
+        str(stopped),
+        f"{stopped / count:.2%}",
+        "-",
+        "-",
+    ]
+
+
 def _row(title: str, replayed: Sequence[Replayed], target: str, *, met: bool) -> list[str]:
     stopped, count = len(_stops(replayed)), len(replayed)
     share = f"{stopped / count:.2%}" if count else "-"
@@ -119,7 +134,8 @@ def _looping_run(each: Replayed) -> list[str]:
 
 
 def _codes(stop: Stop) -> str:
-    return ", ".join(f"`{code}`" for code in sorted(stop.codes))
+    codes = ", ".join(f"`{code}`" for code in sorted(stop.codes))
+    return codes if stop.retry_after is None else f"{codes} for {stop.retry_after:.1f} s"
 
 
 def _wrong(other: Sequence[Replayed]) -> str:

@@ -6,6 +6,7 @@ Nothing is executed: what came of a call is what the data says. A run ends where
 import asyncio
 import base64
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,8 +43,9 @@ class Stop:
     place: int
     identical: int
     verdict: str
+    retry_after: float | None
     reasons: tuple[tuple[str, str], ...]
-    """Code and metadata of each reason."""
+    """Code and metadata of each reason; `retry_after` is in seconds, None where waiting does not help."""
 
     @property
     def codes(self) -> set[str]:
@@ -59,25 +61,33 @@ class Replayed:
     stop: Stop | None
 
 
-async def replay_all(runs: Sequence[Run], casts: Sequence[Cast], address: str) -> list[Replayed]:
-    """Every run in a session of its own, several at a time. Raises grpc.RpcError: no decision was made."""
+async def replay_all(
+    runs: Sequence[Run], casts: Sequence[Cast], address: str, *, patient: bool
+) -> list[Replayed]:
+    """Every run in a session of its own, several at a time. Raises grpc.RpcError: no decision was made.
+
+    Who is patient waits where a deny says how long, and proposes the call again.
+    """
     turns = asyncio.Semaphore(AT_ONCE)
     async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub: DecisionServiceAsyncStub = DecisionServiceStub(channel)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(_replay(run, cast, stub, turns))
+                group.create_task(_replay(run, cast, stub, turns, patient=patient))
                 for run, cast in zip(runs, casts, strict=True)
             ]
     return [task.result() for task in tasks]
 
 
 async def _replay(
-    run: Run, cast: Cast, stub: "DecisionServiceAsyncStub", turns: asyncio.Semaphore
+    run: Run, cast: Cast, stub: "DecisionServiceAsyncStub", turns: asyncio.Semaphore, *, patient: bool
 ) -> Replayed:
     async with turns:
         for place, call in enumerate(run.calls):
             decision = await _propose(run, place, cast, stub)
+            while patient and (seconds := _retry_after(decision)) is not None:
+                await asyncio.sleep(seconds)
+                decision = await _propose(run, place, cast, stub)
             if decision.verdict != decision_pb2.VERDICT_ALLOW:
                 return Replayed(run=run, stop=_stop(run, place, decision))
             await _report(call, decision, cast, stub)
@@ -93,7 +103,7 @@ async def _propose(
         goal=run.goal,
         tool_call=proposal_pb2.ToolCall(tool=call.tool, arguments_json=call.arguments_json),
     )
-    request = pb.DecideRequest(request_id=f"call-{place}", proposal=proposal)
+    request = pb.DecideRequest(request_id=str(uuid.uuid4()), proposal=proposal)
     response: pb.DecideResponse = await stub.Decide(
         request, metadata=_bearer(cast.agent), timeout=CALL_LIMIT_SECONDS, wait_for_ready=True
     )
@@ -123,9 +133,14 @@ def _stop(run: Run, place: int, decision: decision_pb2.Decision) -> Stop:
     return Stop(
         place=place,
         identical=run.identical(place),
+        retry_after=_retry_after(decision),
         verdict=decision_pb2.Verdict.Name(decision.verdict).removeprefix("VERDICT_"),
         reasons=tuple((reason.code, reason.metadata_json.decode()) for reason in decision.reasons),
     )
+
+
+def _retry_after(decision: decision_pb2.Decision) -> float | None:
+    return decision.retry_after.ToMilliseconds() / 1e3 if decision.HasField("retry_after") else None
 
 
 def _token_id(execution_token: str) -> str:

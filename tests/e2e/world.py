@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import apsw
 import grpc
+import yaml
 
 from interlock.client import AsyncInterlock, Interlock
 from interlock.compose.credentials import create_credential
@@ -41,8 +42,13 @@ _ODD_TOOLS = {
         for name in ("echo", "fail", "hang", "account")
     ],
 }
+ROOMY_ROLES = ("tester", "reader", "contributor", "operator")
+_PLENTY = 1_000_000
 _TESTER = """
 tester:
+  tools: [echo, fail, hang, account]
+  effects: [read]
+newcomer:
   tools: [echo, fail, hang, account]
   effects: [read]
 """
@@ -72,6 +78,7 @@ class World:
         shutil.copytree(policies, folder / "policies")
         with (folder / "policies" / "roles" / "data.yaml").open("a") as roles:
             roles.write(_TESTER)
+        _make_room(folder / "policies" / "limits" / "data.yaml")
         (folder / "odd.yaml").write_text(json.dumps(_ODD_TOOLS))
         if git_catalog:
             self._add_git(git_catalog)
@@ -220,6 +227,23 @@ class World:
             server.grpc, credential="none", ca_file=self.ca_file, timeout=PATIENCE_SECONDS
         ) as client:
             client.wait_ready()
+
+
+def _make_room(limits: Path) -> None:
+    """The roles that tests of other things use may repeat themselves and fail; `newcomer` is limited as it ships."""
+    stated = yaml.safe_load(limits.read_text())
+    stated["overrides"]["roles"] = dict.fromkeys(ROOMY_ROLES, _roomy(stated))
+    limits.write_text(yaml.safe_dump(stated))
+
+
+def _roomy(limits: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        topic: {
+            group: {name: number if "wait" in name else _PLENTY for name, number in named.items()}
+            for group, named in limits[topic].items()
+        }
+        for topic in ("loops", "retries", "budgets")
+    }
 
 
 def make_repository(path: Path) -> None:

@@ -129,13 +129,8 @@ class Observe:
                 session.taint(source.kind, source.reference, session.steps)
 
     def _see_goal(self, cells: Cells, at: datetime) -> None:
-        seen = provenance.saw(
-            cells.open(self._terms, Sightings),
-            Source.GOAL,
-            self._proposal.goal,
-            step=0,
-            key=self._measuring.terms_key,
-        )
+        heard = provenance.hear(Source.GOAL, self._proposal.goal, key=self._measuring.terms_key)
+        seen = provenance.saw(cells.open(self._terms, Sightings), heard, step=0)
         cells.keep(self._terms, seen, expire_time=at + self._measuring.retention)
 
     def _tags(self) -> tuple[bytes, bytes]:

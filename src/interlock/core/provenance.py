@@ -105,29 +105,47 @@ class Sightings:
 EMPTY = Sightings()
 
 
-def saw(
-    sightings: Sightings, source: Source, said: Any, *, step: int, key: bytes, complete: bool = True
-) -> Sightings:
-    """The sightings with what a source said at a step: a text, a JSON value, or the bytes of a JSON value.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a source said, as hashes of its terms: names and numbers before plain words, each once."""
 
-    `complete` is false where that is only its beginning. What does not fit (MAX_GOAL_TERMS, MAX_RESULT_TERMS)
-    is left out, plain words before names and numbers; then, or where it is not complete, the sightings are
-    full, and what is not found in them is `unknown` for good. A term that was seen stays at the most trusted
-    source that had it, and there at its first step. The goal's step is 0. `key` has 16 to 64 bytes. Raises
-    ValueError for a step that is not from 0 to MAX_STEP.
+    source: Source
+    hashes: tuple[int, ...]
+    complete: bool
+
+
+def hear(source: Source, said: Any, *, key: bytes, complete: bool = True) -> Heard:
+    """Read what a source said: a text, a JSON value, or the bytes of a JSON value; the costly part of `saw`.
+
+    `complete` is false where it is only the beginning. `key` has 16 to 64 bytes.
+    """
+    limit = MAX_RESULT_TERMS if source else MAX_GOAL_TERMS
+    terms = terms_of(_whole(said, complete=complete), loosely=source is Source.UNTRUSTED)
+    keyed = _keyed(key)
+    return Heard(
+        source=source,
+        hashes=tuple(_hash(keyed, term) for term in sorted(terms, key=str.isalpha)[:limit]),
+        complete=complete and len(terms) <= limit,
+    )
+
+
+def saw(sightings: Sightings, heard: Heard, *, step: int) -> Sightings:
+    """The sightings with what a source said at a step.
+
+    What does not fit (MAX_GOAL_TERMS, MAX_RESULT_TERMS) is left out, plain words before names and numbers;
+    then, or where it is not complete, the sightings are full, and what is not found in them is `unknown` for
+    good. A term that was seen stays at the most trusted source that had it, and there at its first step. The
+    goal's step is 0. Raises ValueError for a step that is not from 0 to MAX_STEP.
     """
     if not 0 <= step <= MAX_STEP:
         raise ValueError(f"step is {step}, expected 0 to {MAX_STEP}")
+    source = heard.source
     mark = source << _STEP_BITS | (step if source else 0)
-    terms = terms_of(_whole(said, complete=complete), loosely=source is Source.UNTRUSTED)
     known = dict(zip(sightings.hashes, sightings.marks, strict=True))
-    limit = MAX_RESULT_TERMS if source else MAX_GOAL_TERMS
     goal_terms = sightings.marks.count(0)
-    room = limit - (len(known) - goal_terms if source else goal_terms)
-    left_out = not complete or len(terms) > limit
-    keyed = _keyed(key)
-    for term in _first(terms, limit, room):
-        hashed = _hash(keyed, term)
+    room = MAX_RESULT_TERMS - (len(known) - goal_terms) if source else MAX_GOAL_TERMS - goal_terms
+    left_out = not heard.complete
+    for hashed in heard.hashes:
         before = known.get(hashed)
         if before is None and room <= 0:
             left_out = True
@@ -240,11 +258,6 @@ def _whole(said: Any, *, complete: bool) -> Any:
     if isinstance(said, str) and not complete:
         return without_last_token(said)
     return said
-
-
-def _first(terms: list[str], limit: int, room: int) -> list[str]:
-    """Those to be kept if not all can be: names and numbers before plain words."""
-    return sorted(terms, key=str.isalpha)[:limit] if len(terms) > room else terms
 
 
 def _hash(keyed: "hashlib.blake2b", term: str) -> int:

@@ -131,8 +131,8 @@ class Session:
         """What `encode` wrote; a session that has not begun, of empty bytes."""
         if not data:
             return cls()
-        session = cls.__new__(cls)  # `_read` sets everything
-        session._read(data)
+        session = cls.__new__(cls)
+        session._read(data)  # noqa: SLF001 - it sets everything, as `__init__` would
         return session
 
     def encode(self) -> bytes:

@@ -107,9 +107,8 @@ class StartSession:
         if self.goal:
             session.set_goal(self.goal, "user")
             terms = self.key.cell(CellKind.TERMS)
-            seen = provenance.saw(
-                cells.open(terms, Sightings), Source.GOAL, self.goal, step=0, key=self.measuring.terms_key
-            )
+            heard = provenance.hear(Source.GOAL, self.goal, key=self.measuring.terms_key)
+            seen = provenance.saw(cells.open(terms, Sightings), heard, step=0)
             cells.keep(terms, seen, expire_time=at + self.measuring.retention)
         cells.keep(self.key.cell(CellKind.SESSION), session, expire_time=at + self.measuring.retention)
 

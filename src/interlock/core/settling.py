@@ -89,7 +89,10 @@ def decided(fields: Mapping[str, Any]) -> Decided:
 
 
 class Settle:
-    """A DraftChange for an outcome. `first` is false where an earlier outcome already told that the call ran."""
+    """A DraftChange for an outcome. `first` is false where an earlier outcome already told that the call ran.
+
+    A large result takes its time to be read, which is here and not while the store holds its cells.
+    """
 
     def __init__(
         self, decision: Decided, outcome: Outcome, *, first: bool, at: datetime, measuring: Measuring
@@ -100,6 +103,12 @@ class Settle:
         self._first = first
         self._at = at
         self._measuring = measuring
+        self._heard = provenance.hear(
+            Source.TRUSTED if decision.trusted else Source.UNTRUSTED,
+            outcome.result,
+            key=measuring.terms_key,
+            complete=bool(outcome.result) and not outcome.result_truncated,
+        )
         self._session = decision.session.cell(CellKind.SESSION)
         self._terms = decision.session.cell(CellKind.TERMS)
         self._agent = cell_key(CellKind.AGENT, tenant, decision.agent)
@@ -189,15 +198,7 @@ class Settle:
 
     def _see_result(self, cells: Cells, at: datetime) -> None:
         """What the result says, as far as it came; where it did not come whole, what is missing is unknown."""
-        outcome = self._outcome
-        seen = provenance.saw(
-            cells.open(self._terms, Sightings),
-            Source.TRUSTED if self._decision.trusted else Source.UNTRUSTED,
-            outcome.result,
-            step=self._decision.step,
-            key=self._measuring.terms_key,
-            complete=bool(outcome.result) and not outcome.result_truncated,
-        )
+        seen = provenance.saw(cells.open(self._terms, Sightings), self._heard, step=self._decision.step)
         cells.keep(self._terms, seen, expire_time=at + self._measuring.retention)
 
     def _note_result(self, history: CallHistory) -> None:

@@ -56,8 +56,9 @@ class Actor(_Closed):
 
 
 class Lease(_Closed):
-    """A resource that the call has for itself. `fence` grows with each holder of it, so that what guards the
-    resource can refuse one that was overtaken.
+    """A resource that the call has for itself.
+
+    `fence` grows with each holder of it, so that what guards the resource can refuse one that was overtaken.
     """
 
     resource: Annotated[str, Field(min_length=1, max_length=512)]

@@ -1,5 +1,6 @@
 """A gateway tells what it did: the decision log keeps it, and what the decision had taken is settled."""
 
+import asyncio
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,7 +39,9 @@ async def report_outcome(outcome: Outcome, caller: Caller, reporting: Reporting)
             reason=ErrorReason.DECISION_NOT_FOUND,
             message="there is no such decision with such a token for this gateway",
         )
-    draft = await _draft(outcome, caller, fields, reporting)
+    ran_before = await _ran_before(outcome, caller, reporting.reader)
+    # Reading a large result takes milliseconds, in which others go on.
+    draft = await asyncio.to_thread(_draft, outcome, caller, fields, reporting, first=not ran_before)
     [recorded] = await reporting.log.append([draft])
     return recorded
 
@@ -53,7 +56,9 @@ def _is_for(decision: dict[str, Any], caller: Caller, token_id: str) -> bool:
     )
 
 
-async def _draft(outcome: Outcome, caller: Caller, fields: dict[str, Any], reporting: Reporting) -> Draft:
+def _draft(
+    outcome: Outcome, caller: Caller, fields: dict[str, Any], reporting: Reporting, *, first: bool
+) -> Draft:
     decision, now = settling.decided(fields), reporting.clock.now()
     return Draft(
         type=RecordType.OUTCOME,
@@ -79,7 +84,7 @@ async def _draft(outcome: Outcome, caller: Caller, fields: dict[str, Any], repor
         change=settling.Settle(
             decision,
             outcome,
-            first=not await _ran_before(outcome, caller, reporting.reader),
+            first=first,
             at=now,
             measuring=reporting.measuring,
         ),

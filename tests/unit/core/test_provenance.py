@@ -22,6 +22,7 @@ from interlock.core.provenance import (
     MAX_VALUE_CHARACTERS,
     Sightings,
     Source,
+    hear,
     provenance_of,
     saw,
 )
@@ -35,9 +36,16 @@ SAID = st.tuples(
 )
 
 
+def sighted(
+    sightings: Sightings, source: Source, said: Any, *, step: int, key: bytes, complete: bool = True
+) -> Sightings:
+    """The sightings with what a source said."""
+    return saw(sightings, hear(source, said, key=key, complete=complete), step=step)
+
+
 def after(*said: tuple[Source, Any, int], sightings: Sightings = EMPTY) -> Sightings:
     for source, text, step in said:
-        sightings = saw(sightings, source, text, step=step, key=KEY)
+        sightings = sighted(sightings, source, text, step=step, key=KEY)
     return sightings
 
 
@@ -170,7 +178,7 @@ def test_any_result_and_any_argument_can_be_read(
     result: bytes, source: Source, complete: bool, value: str
 ) -> None:
     """Whatever bytes a gateway reports and whatever an agent writes, there is an answer."""
-    sightings = saw(EMPTY, source, result, step=1, key=KEY, complete=complete)
+    sightings = sighted(EMPTY, source, result, step=1, key=KEY, complete=complete)
     [[found], _] = provenance_of({"a": value}, {}, sightings, KEY)
     assert sightings.full != complete
     assert complete or found["source"] != "unseen" or not value.strip()
@@ -231,7 +239,7 @@ def test_a_full_session_still_learns_that_a_term_is_trusted() -> None:
 )
 def test_what_is_missing_of_a_text_is_unknown(said: Any, seen: str, not_known: str) -> None:
     """Where only the beginning of a result came, the rest could have been anything, and so could its last token."""
-    sightings = saw(EMPTY, Source.UNTRUSTED, said, step=1, key=KEY, complete=False)
+    sightings = sighted(EMPTY, Source.UNTRUSTED, said, step=1, key=KEY, complete=False)
     assert where(not_known, sightings) == ("unknown", 0)
     if seen:
         assert where(seen, sightings) == ("untrusted", 1)
@@ -261,7 +269,7 @@ def test_of_long_arguments_nothing_is_known() -> None:
 def test_refuses_a_step_that_cannot_be_kept(step: int) -> None:
     """A step is a count that fits; another number is an error of the caller."""
     with pytest.raises(ValueError, match="expected 0 to"):
-        saw(EMPTY, Source.TRUSTED, "a", step=step, key=KEY)
+        sighted(EMPTY, Source.TRUSTED, "a", step=step, key=KEY)
 
 
 # As bytes
@@ -272,7 +280,7 @@ def test_sightings_come_back_from_their_bytes(said: list[tuple[Any, ...]]) -> No
     """What is kept of a session is read again as it was written, in 12 bytes a term."""
     sightings = EMPTY
     for source, text, step, complete in said:
-        sightings = saw(sightings, source, text, step=step, key=KEY, complete=complete)
+        sightings = sighted(sightings, source, text, step=step, key=KEY, complete=complete)
     data = sightings.encode()
     assert Sightings.decode(data) == sightings
     assert len(data) == 4 + 12 * len(sightings.hashes)

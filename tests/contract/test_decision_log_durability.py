@@ -25,9 +25,9 @@ from interlock.core.record import Record
 from interlock.flows.decide import Decider, decide
 from tests import appending_process
 from tests.broken_disk import BrokenDisk
-from tests.drafts import LIMIT_SECONDS, SHORT_SECONDS, a_draft, open_log
+from tests.drafts import LIMIT_SECONDS, SHORT_SECONDS, OpenStore, a_draft, open_log, open_store_at
 from tests.fakes import CountingIdentifiers, OneKeyPair, ScriptedEngine, SettableClock
-from tests.proposals import TERMS, a_proposal, by_effect
+from tests.proposals import MEASURING, TERMS, a_proposal, by_effect
 from tests.waiting import until
 
 PROGRAM = Path(appending_process.__file__)
@@ -341,9 +341,9 @@ async def test_no_token_is_signed_before_its_record_is_durable(tmp_path: Path) -
     path = tmp_path / "store" / "store.db"
     path.parent.mkdir()
     with FaultyDisk() as disk:
-        async with open_log(path) as log:
+        async with open_store_at(path) as store:
             keys = WatchingKeys(path)
-            decider = a_decider(log, keys)
+            decider = a_decider(store, keys)
             for number in itertools.count(1):
                 disk.break_at(number, apsw.IOError, lasting=True)
                 decision = await decided(decider, number)
@@ -359,14 +359,17 @@ async def test_no_token_is_signed_before_its_record_is_durable(tmp_path: Path) -
     assert number > 5
 
 
-def a_decider(log: SqliteDecisionLog, keys: OneKeyPair) -> Decider:
+def a_decider(store: OpenStore, keys: OneKeyPair) -> Decider:
     return Decider(
-        log=log,
+        log=store.log,
+        reader=store.log,
+        state=store.state,
         engine=ScriptedEngine(by_effect),
         signer=keys,
         clock=SettableClock(),
         identifiers=CountingIdentifiers(),
         terms=TERMS,
+        measuring=MEASURING,
     )
 
 

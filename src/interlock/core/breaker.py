@@ -28,7 +28,6 @@ KEPT = 24 * 3_600 * SECOND
 """How long a breaker that nobody probes is remembered after its open time; then it counts anew, closed."""
 
 _VERSION = 1
-_NOBODY = ""
 
 CALLS, FAILED, SLOW = range(3)
 
@@ -76,8 +75,9 @@ _TOLD: Mapping[State, Literal["closed", "open", "half_open"]] = {
 class BreakerCell(Quota, Counter):
     """A breaker's cell. Times are microseconds since the epoch, and `latest` is the newest that it has seen.
 
-    `until` is when the open time is over, or the probe's hold. `closed_at` is when it last closed: what began
-    before tells nothing of the tool as it is since. `kept` is the length of the window that it counts in.
+    `until` is when the open time is over, or the hold of the last `probe`. `closed_at` is when it last closed:
+    what began before tells nothing of the tool as it is since. `kept` is the length of the window that it counts
+    in.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class BreakerCell(Quota, Counter):
         self.opened = 0
         self.until = 0
         self.redeemable_until = 0
-        self.probe = _NOBODY
+        self.probe = ""
         self.closed_at = 0
         self.kept = 0
         self.counts = Window()
@@ -151,12 +151,15 @@ class BreakerCell(Quota, Counter):
     @override
     def lacking(self, terms: Breaker, taking: Taking, now: int) -> Shortfall | None:
         """What is lacking for the call to be the probe; none but a probe is asked."""
-        state = self._state_at(now)
-        if state in (State.CLOSED, State.HALF_OPEN) or self.probe == tag(taking.decision_id).hex():
-            return None
         wait = self.until - taking.at
-        if state is State.PROBING:  # A probe most likely ends long before its hold does.
-            wait = min(wait, terms.open_seconds * SECOND)
+        match self._state_at(now):
+            case State.CLOSED | State.HALF_OPEN:
+                return None
+            case State.PROBING if self.probe == tag(taking.decision_id).hex():
+                return None
+            case State.PROBING:
+                # A probe most likely ends long before its hold does.
+                wait = min(wait, terms.open_seconds * SECOND)
         return shortfall("breakers.probing", SHORTFALL_CODES["breakers.probing"], wait)
 
     @override
@@ -190,8 +193,6 @@ class BreakerCell(Quota, Counter):
     def _turn(self, now: int) -> None:
         """Let time pass."""
         self.state = self._state_at(now)
-        if self.state is not State.PROBING:
-            self.probe = _NOBODY
 
     def _move(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state, event]
@@ -200,7 +201,6 @@ class BreakerCell(Quota, Counter):
         match settling.ending:
             case Ending.EXPIRED:
                 self._move(Event.PROBE_LOST)
-                self.probe = _NOBODY
             case Ending.REFUSED:
                 self.until = min(self.until, self.redeemable_until)
             case Ending.RAN if _failed(settling) or _slow(terms, settling):
@@ -227,13 +227,11 @@ class BreakerCell(Quota, Counter):
 
     def _open(self, event: Event, terms: Breaker, now: int) -> None:
         self._move(event)
-        self.probe = _NOBODY
         self.until = now + (terms.open_seconds * SECOND << min(self.opened, MOST_DOUBLINGS))
         self.opened += 1
 
     def _close(self, now: int) -> None:
         self._move(Event.PROBE_SUCCEEDED)
-        self.probe = _NOBODY
         self.opened = 0
         self.closed_at = now
         self.counts = Window()

@@ -243,6 +243,28 @@ def test_all_sessions_of_a_user_share_a_budget() -> None:
     assert codes(store.take(one, "d-2", holder=other)) == ["quota.concurrency"]
 
 
+def test_each_name_has_its_own() -> None:
+    """Limits of one scope that a policy names differently are counted apart, as are those of different kinds."""
+    store = Store()
+    one = Concurrency(type="concurrency", scope="agent", limit=1)
+    assert store.take((one, one.model_copy(update={"name": "mail"})), "d-1") == ()
+    assert codes(store.take((one,), "d-2")) == ["quota.concurrency"]
+    assert store.take((one.model_copy(update={"name": "files"}), CALLS, COST), "d-2") == ()
+    for unit, seconds_, amount in (("cost", 60, 7), ("calls", 60, 10), ("cost", 61, 10)):
+        terms = COST.model_copy(update={"unit": unit, "window_seconds": seconds_, "amount": amount})
+        assert len(store.take((terms,), f"d-{unit}-{seconds_}")) == (amount == 7)
+
+
+def test_decisions_made_together_have_neighbouring_keys() -> None:
+    """Where identifiers begin with their time, decisions' own cells lie together in a store, each for itself."""
+    ids = [f"019a3c2e-7b1a-7{number:03x}-8000-000000000000" for number in range(50)]
+    keys = {holding._held_cell(replace(AGENT, decision_id=each)) for each in ids}
+    assert len(keys) == 50
+    assert {key[1:7].hex() for key in keys} == {"019a3c2e7b1a"}
+    others = {holding._held_cell(replace(AGENT, decision_id=each.replace("-7", "-4"))) for each in ids}
+    assert len({key[1:7] for key in others}) == 50
+
+
 # Budgets -----------------------------------------------------------------------------------------------------
 
 
@@ -389,6 +411,17 @@ def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
         RETRY_AFTER: 0.5,
     }
     assert store.take((RATE,), "d-3", at=NOON + seconds(0.5)) == ()
+
+
+def test_a_rate_is_remembered_while_it_matters() -> None:
+    """What else is taken of the same scope leaves a rate where it is, until its burst has come back."""
+    slow = Rate(type="rate", scope="agent", limit=1, period_seconds=60, burst=2)
+    store, other = Store(), Concurrency(type="concurrency", scope="agent", limit=9)
+    for number in range(2):
+        assert store.take((slow,), f"d-{number}") == ()
+    assert {expire_time for _, expire_time in store.cells.values()} == {NOON + seconds(120)}
+    assert store.take((other,), "d-2", at=NOON + seconds(59)) == ()
+    assert wait_of(store.take((slow,), "d-3", at=NOON + seconds(59))) == seconds(1)
 
 
 def test_a_rate_is_not_given_back() -> None:

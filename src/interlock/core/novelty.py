@@ -5,12 +5,12 @@ proposed again.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from interlock.core import argument_forms
-from interlock.core.argument_forms import Target
+from interlock.core.argument_forms import Argument, Target
 from interlock.core.cells import CellKind, Cells, cell_key, common_cell_key
 from interlock.core.facts import NoveltyInput
 from interlock.core.proposal import Proposal
@@ -52,16 +52,17 @@ class Novelty:
         return tuple(key for key in self.keys if cells.get(key) != today)
 
 
-def novelty_of(proposal: Proposal) -> Novelty:
-    """What could be new in the proposal."""
+def novelty_of(proposal: Proposal, arguments: Sequence[Argument]) -> Novelty:
+    """What could be new in the proposal, whose arguments these are."""
     tenant, agent, tool = proposal.caller.tenant, proposal.caller.name, proposal.tool_name
-    arguments = proposal.disclosed_arguments
-    shape = hashlib.sha256(argument_forms.shape(arguments)).hexdigest()
-    targets = argument_forms.targets(arguments, proposal.tool.entry.roles if proposal.tool else {})
+    shape = hashlib.sha256(argument_forms.shape(proposal.disclosed_arguments)).hexdigest()
     return Novelty(
         tool=common_cell_key(CellKind.SEEN, tenant, "tool", agent, tool),
         shape=common_cell_key(CellKind.SEEN, tenant, "shape", agent, tool, shape),
-        targets=tuple((target, _seen(tenant, "target", target.kind, target.name)) for target in targets),
+        targets=tuple(
+            (target, _seen(tenant, "target", target.kind, target.name))
+            for target in argument_forms.targets(arguments)
+        ),
     )
 
 

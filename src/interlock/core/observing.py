@@ -63,7 +63,9 @@ class Observe:
         self._tool = common_cell_key(CellKind.TOOL, tenant, tool)
         self._operation = operation_key(tenant, tool, proposal.arguments_digest, proposal.operation)
         self._breaker = breaker_key(tenant, tool)
-        self._novelty = novelty.novelty_of(proposal)
+        roles = proposal.tool.entry.roles if proposal.tool else {}
+        self._arguments = argument_forms.classified(proposal.disclosed_arguments, roles)
+        self._novelty = novelty.novelty_of(proposal, self._arguments)
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -144,10 +146,7 @@ class Observe:
     def _facts(self, session: Session, cells: Cells, place: int, idle_seconds: int) -> FactsInput:
         proposal = self._proposal
         listed, unlisted = provenance.provenance_of(
-            proposal.disclosed_arguments,
-            proposal.tool.entry.roles if proposal.tool else {},
-            cells.open(self._terms, Sightings),
-            self._measuring.terms_key,
+            self._arguments, cells.open(self._terms, Sightings), self._measuring.terms_key
         )
         return {
             "violations": _violations(proposal),

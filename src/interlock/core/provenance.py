@@ -10,14 +10,13 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Literal, Self, TypeGuard
 
-from interlock.core.argument_forms import classified
-from interlock.core.catalog import ArgumentRole
+from interlock.core.argument_forms import Argument
 from interlock.core.facts import ProvenanceInput
 from interlock.core.terms import said_in, terms_of, terms_of_value, terms_of_value_loosely, without_last_token
 
@@ -162,21 +161,20 @@ def saw(sightings: Sightings, heard: Heard, *, step: int) -> Sightings:
 
 
 def provenance_of(
-    arguments: Mapping[str, Any], roles: Mapping[str, ArgumentRole], sightings: Sightings, key: bytes
+    arguments: Sequence[Argument], sightings: Sightings, key: bytes
 ) -> tuple[list[ProvenanceInput], int]:
-    """Where each string and number of the disclosed arguments was seen, and how many more there are.
+    """Where each of these strings and numbers was seen, and how many more there are.
 
     At most MAX_LISTED are listed, in the order of the arguments. Of the sources that had a term the most
     trusted counts. An argument of several terms is no better than the worst of them: untrusted, then unknown,
     unseen, trusted, goal; the step is that term's. A blank string is unseen: nothing speaks for it.
     """
-    found = classified(arguments, roles)
     search = _Search(sightings, key)
     listed: list[ProvenanceInput] = []
-    for pointer, value, kind in found[:MAX_LISTED]:
+    for pointer, value, kind in arguments[:MAX_LISTED]:
         source, step = search.place(value)
         listed.append({"path": pointer, "kind": kind, "source": source, "step": step})
-    return listed, len(found) - len(listed)
+    return listed, len(arguments) - len(listed)
 
 
 class _Search:

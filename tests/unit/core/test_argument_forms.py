@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from interlock.core.argument_forms import (
     MAX_TARGETS,
     Target,
+    classified,
     kind_of,
     leaves,
     role_at,
@@ -161,7 +162,7 @@ def test_without_a_role_the_value_tells() -> None:
 )
 def test_a_target_has_one_name(value: str, expected: list[tuple[str, str]]) -> None:
     """Recipients, hosts and path prefixes are named in one form, whatever their case or spaces; texts are not."""
-    found = targets({"a": value}, {})
+    found = targets(classified({"a": value}, {}))
     assert [(target.path, target.kind, target.name) for target in found] == [
         ("/a", kind, name) for kind, name in expected
     ]
@@ -170,7 +171,9 @@ def test_a_target_has_one_name(value: str, expected: list[tuple[str, str]]) -> N
 def test_a_role_makes_a_target_of_any_value() -> None:
     """What the catalog calls a recipient is one by its text, spaces and case aside, or by its number."""
     roles = {"/to": ArgumentRole.RECIPIENT, "/at": ArgumentRole.HOST, "/in": ArgumentRole.PATH}
-    assert targets({"to": ["  The  Landlord ", 17, " "], "at": "Intranet", "in": "notes"}, roles) == [
+    assert targets(
+        classified({"to": ["  The  Landlord ", 17, " "], "at": "Intranet", "in": "notes"}, roles)
+    ) == [
         Target(path="/to/0", kind="recipient", name="the landlord"),
         Target(path="/to/1", kind="recipient", name="17"),
         Target(path="/at", kind="host", name="intranet"),
@@ -181,13 +184,13 @@ def test_a_role_makes_a_target_of_any_value() -> None:
 def test_the_last_target_stands_for_all_that_are_not_listed() -> None:
     """Nobody hides a new recipient behind many known ones: the last target changes with any of the rest."""
     known = [f"{name}@good.com" for name in "abcdefghijklmnopqrst"]
-    listed = targets({"to": known}, {})
+    listed = targets(classified({"to": known}, {}))
     assert len(listed) == MAX_TARGETS
-    assert listed == targets({"to": known}, {})
+    assert listed == targets(classified({"to": known}, {}))
     for place in range(MAX_TARGETS - 1, len(known)):
         changed = [*known[:place], "bob@evil.com", *known[place + 1 :]]
-        assert targets({"to": changed}, {})[:-1] == listed[:-1]
-        assert targets({"to": changed}, {})[-1].name != listed[-1].name
+        assert targets(classified({"to": changed}, {}))[:-1] == listed[:-1]
+        assert targets(classified({"to": changed}, {}))[-1].name != listed[-1].name
 
 
 # Similar calls
@@ -340,4 +343,4 @@ def test_hostile_arguments_take_linear_time(unit: str, end: str) -> None:
     arguments = {"a": unit * (200_000 // len(unit)) + end}
     assert similar_form(arguments, {})
     assert leaves(arguments)
-    assert targets(arguments, {"/a": ArgumentRole.RECIPIENT})
+    assert targets(classified(arguments, {"/a": ArgumentRole.RECIPIENT}))

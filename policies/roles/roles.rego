@@ -12,14 +12,14 @@ claimed := {name | some name in input.subject.roles}
 # METADATA
 # description: The subject's roles that the policy data defines
 known := {name |
-	some name in claimed
+	some name in input.subject.roles
 	data.roles[name]
 }
 
 # METADATA
 # description: The subject's roles that may propose the tool at all
 granting := {name |
-	some name in claimed
+	some name in input.subject.roles
 	input.tool.name in data.roles[name].tools
 }
 

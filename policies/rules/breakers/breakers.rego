@@ -37,8 +37,9 @@ deny contains reason if {
 deny contains reason if {
 	input.facts.breaker.state == "open"
 	_terms
-	seconds := _until_half_open + (limits.current.breakers.callers.jitter_seconds * jitter.share(_caller))
-	reason := reasons.from_rule(rego.metadata.chain(), {"retry_after_seconds": seconds})
+	later := limits.current.breakers.callers.jitter_seconds * jitter.share(_caller)
+	metadata := {"retry_after_seconds": _until_half_open + (round(later * 1000) / 1000)}
+	reason := reasons.from_rule(rego.metadata.chain(), metadata)
 }
 
 # METADATA

@@ -120,25 +120,26 @@ reserve contains {
 # description: The call has what the argument that the label `lease` names stands for to itself
 reserve contains {"type": "lease", "resource": _leased}
 
-# Whether anything is missing of what the reservations are made of.
+# Whether anything is missing that reservations are made of.
 _noted if not _complete
 
 _complete if {
-	_set
 	_cost_known
-}
-
-_set if {
-	{"agent": agent, "session": {"calls": calls, "cost": cost}, "tenant": {"cost_a_day": cost_a_day}} := limits.current.budgets
-	{"calls_a_minute": a, "calls_an_hour": b, "calls_at_once": c, "calls_in_a_burst": d} := agent
-	numbers := [calls, cost, cost_a_day, a, b, c, d]
-	min(numbers) >= 1
-	max(numbers) < ""
+	_set
 }
 
 _cost_known if {
 	is_number(input.tool.cost)
 	input.tool.cost >= 0
+}
+
+_set if {
+	{"agent": agent, "session": session, "tenant": {"cost_a_day": cost_a_day}} := limits.current.budgets
+	{"calls": calls, "cost": cost} := session
+	{"calls_a_minute": a_minute, "calls_an_hour": an_hour, "calls_at_once": at_once, "calls_in_a_burst": burst} := agent
+	numbers := [a_minute, an_hour, at_once, burst, calls, cost, cost_a_day]
+	min(numbers) >= 1
+	max(numbers) < ""
 }
 
 _leased := resource if {

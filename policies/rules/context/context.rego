@@ -110,23 +110,27 @@ _credible(argument) if {
 
 # Reading harms nobody but who reads, and so is not asked what it rests on.
 _measured if {
-	_session_measured
+	input.facts.context.session_ended == false
+	input.facts.context.digest_matches == true
 	tools.only_reads
 }
 
 _measured if {
-	_session_measured
+	is_boolean(input.facts.context.session_ended)
+	is_boolean(input.facts.context.digest_sent)
+	is_boolean(input.facts.context.digest_matches)
+	_grounds_measured
+}
+
+_grounds_measured if tools.only_reads
+
+_grounds_measured if {
 	is_boolean(input.facts.context.goal_changed)
 	is_array(input.facts.context.stale_reads)
 	is_array(input.facts.provenance)
 	facts.are_counts([input.facts.provenance_unlisted])
 	every argument in input.facts.provenance {
+		is_string(argument.path)
 		startswith(argument.path, "/")
 	}
-}
-
-_session_measured if {
-	is_boolean(input.facts.context.session_ended)
-	is_boolean(input.facts.context.digest_sent)
-	is_boolean(input.facts.context.digest_matches)
 }

@@ -33,8 +33,8 @@ deny contains reason if {
 # custom:
 #   code: effects.needs_person
 escalate contains reason if {
-	count(roles.granting) > 0
 	count(_ungranted) > 0
+	count(roles.granting) > 0
 	reason := reasons.from_rule(rego.metadata.chain(), {"effects": sort(_ungranted)})
 }
 

@@ -169,36 +169,26 @@ _limit(scope, name) := {"scope": scope, "limit": limits.current.loops[scope][nam
 # Whether there is anything to look at. Mostly there is not, and then this is all that the topic costs.
 _noted if not _calm
 
-# The call was not made before, and of its like there are few.
+# Nobody made the call before, of its like there are few, and it is no sub-agent's. What says so are numbers: in Rego's
+# order, null and booleans come before those, and text after them.
 _calm if {
 	input.facts.loops.parent_known == true
+	input.facts.loops.depth == 1
 	input.facts.loops.agent.same_call == 1
 	input.facts.loops.session.same_call == 1
-	[depth, alike_of_agent, alike, steps] := _counts
-	[deepest, most_of_agent, most_denied_of_agent, most, most_denied, longest, longest_denied] := _ceilings
-	depth <= deepest
-	alike_of_agent < most_of_agent
-	alike_of_agent < most_denied_of_agent
-	alike < most
-	alike < most_denied
-	steps < longest
-	steps < longest_denied
-}
-
-# In Rego's order, null and booleans come before numbers, and text after them.
-_counts := counts if {
-	loops := input.facts.loops
-	counts := [loops.depth, loops.agent.similar_call, loops.session.similar_call, loops.session.steps]
-	min(counts) >= 1
-}
-
-_ceilings := ceilings if {
-	at := limits.current.loops
-	ceilings := [
-		at.nesting.depth, at.agent.similar_call, at.agent.similar_call_denied, at.session.similar_call,
-		at.session.similar_call_denied, at.session.steps, at.session.steps_denied,
-	]
-	max(ceilings) < ""
+	agent := limits.current.loops.agent
+	session := limits.current.loops.session
+	[alike_of_agent, a, b] := [input.facts.loops.agent.similar_call, agent.similar_call, agent.similar_call_denied]
+	[alike, c, d] := [input.facts.loops.session.similar_call, session.similar_call, session.similar_call_denied]
+	[steps, e, f] := [input.facts.loops.session.steps, session.steps, session.steps_denied]
+	min([alike_of_agent, alike, steps]) >= 1
+	max([a, b, c, d, e, f]) < ""
+	alike_of_agent < a
+	alike_of_agent < b
+	alike < c
+	alike < d
+	steps < e
+	steps < f
 }
 
 _measured if {

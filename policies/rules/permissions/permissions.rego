@@ -12,6 +12,7 @@ import data.interlock.roles
 # custom:
 #   code: permissions.no_role
 deny contains reason if {
+	count(roles.granting) == 0 # nearly always there is one, and then nobody need look for more
 	count(roles.known) == 0
 	reason := reasons.from_rule(rego.metadata.chain(), {"roles": sort(roles.claimed)})
 }
@@ -22,8 +23,8 @@ deny contains reason if {
 # custom:
 #   code: permissions.tool_not_granted
 deny contains reason if {
-	input.tool.known
-	count(roles.known) > 0
 	count(roles.granting) == 0
+	count(roles.known) > 0
+	input.tool.known
 	reason := reasons.from_rule(rego.metadata.chain(), {"roles": sort(roles.known)})
 }

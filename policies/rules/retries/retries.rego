@@ -115,9 +115,9 @@ _first_and_valid if {
 	input.facts.retries.agent.invalid_in_row == 0
 }
 
-# Seconds from the last failure to the next attempt. The share is the same until the next failure, so that who waited as
-# long as was told need not wait again.
-_wait := seconds * (1 - (jitter.share(_operation) / 2)) if {
+# Whole seconds from the last failure to the next attempt, and the same until that fails too: who waited as long as was
+# told need not wait again.
+_wait := round(seconds * (1 - (jitter.share(_operation) / 2))) if {
 	_set
 	_measured
 	at := limits.current.retries.operation

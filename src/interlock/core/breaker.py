@@ -49,7 +49,7 @@ class Event(Enum):
     PROBE_TAKEN = auto()
     PROBE_SUCCEEDED = auto()
     PROBE_FAILED = auto()
-    PROBE_LOST = auto()  # its hold is over, or its token can no longer be used
+    PROBE_LOST = auto()  # its hold is over, or its token has expired
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
@@ -87,7 +87,6 @@ class BreakerCell(Quota, Counter):
         "latest",
         "opened",
         "probe",
-        "redeemable_until",
         "state",
         "until",
     )
@@ -97,7 +96,6 @@ class BreakerCell(Quota, Counter):
         self.state = State.CLOSED
         self.opened = 0
         self.until = 0
-        self.redeemable_until = 0
         self.probe = ""
         self.closed_at = 0
         self.kept = 0
@@ -111,7 +109,7 @@ class BreakerCell(Quota, Counter):
             version, cell.latest, state, cell.opened, cell.until, *more = orjson.loads(data)
             check_version(version)
             cell.state = State(state)
-            cell.redeemable_until, cell.probe, cell.closed_at, cell.kept, cell.counts.buckets = more
+            cell.probe, cell.closed_at, cell.kept, cell.counts.buckets = more
         return cell
 
     def encode(self) -> bytes:
@@ -123,7 +121,6 @@ class BreakerCell(Quota, Counter):
                 self.state,
                 self.opened,
                 self.until,
-                self.redeemable_until,
                 self.probe,
                 self.closed_at,
                 self.kept,
@@ -169,7 +166,7 @@ class BreakerCell(Quota, Counter):
         if self.state is State.HALF_OPEN:
             self._move(Event.PROBE_TAKEN)
             self.probe = tag(taking.decision_id).hex()
-            self.until, self.redeemable_until = taking.ends, taking.redeemable_until
+            self.until = taking.ends
 
     @override
     def settle(self, terms: Breaker, settling: Settling, now: int) -> None:
@@ -201,8 +198,6 @@ class BreakerCell(Quota, Counter):
         match settling.ending:
             case Ending.EXPIRED:
                 self._move(Event.PROBE_LOST)
-            case Ending.REFUSED:
-                self.until = min(self.until, self.redeemable_until)
             case Ending.RAN if _failed(settling) or _slow(terms, settling):
                 self._open(Event.PROBE_FAILED, terms, now)
             case Ending.RAN:

@@ -154,7 +154,7 @@ def _grant(
     terms: Terms,
     now: datetime,
 ) -> Grant:
-    caller, token_ends = proposal.caller, now + terms.token_life
+    caller = proposal.caller
     return Grant(
         reservations=answer.reservations,
         holder=Holder(
@@ -167,8 +167,7 @@ def _grant(
         ),
         to_mark=observed.to_mark,
         at=now,
-        token_ends=token_ends,
-        ends=hold_ends(token_ends, answer),
+        ends=hold_ends(now + terms.token_life, answer),
     )
 
 

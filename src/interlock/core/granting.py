@@ -31,7 +31,6 @@ class Grant:
     holder: Holder
     to_mark: tuple[bytes, ...]
     at: datetime
-    token_ends: datetime
     ends: datetime
     lacking: tuple[Shortfall, ...] = field(default=(), init=False)
 
@@ -42,14 +41,7 @@ class Grant:
 
     def run(self, draft: Draft, cells: Cells) -> Draft:
         """The draft, or the one that says what was lacking and grants nothing."""
-        self.lacking = take(
-            self.reservations,
-            self.holder,
-            cells,
-            at=self.at,
-            ends=self.ends,
-            token_ends=self.token_ends,
-        )
+        self.lacking = take(self.reservations, self.holder, cells, at=self.at, ends=self.ends)
         if self.lacking:
             return replace(draft, fields=refused(draft.fields, self.lacking))
         novelty.mark(self.to_mark, cells, self.at)

@@ -15,13 +15,10 @@ from interlock.core.cells import CellKind, Cells, cell_key
 from interlock.core.errors import ErrorReason
 from interlock.core.holds import EFFECTS, Counter, Effect, Ending, Held, Quota, Settling, Standing, Taking
 from interlock.core.lease import LeaseCell
-from interlock.core.moments import SECOND, from_microseconds, microseconds_of, to_microseconds
+from interlock.core.moments import from_microseconds, microseconds_of, to_microseconds
 from interlock.core.outcome import OutcomeKind, Usage
 from interlock.core.quota import QuotaCell
 from interlock.core.reservation import Reservation, Scope, Shortfall
-
-LEEWAY = 60 * SECOND
-"""The most that a gateway's clock may differ: until then it may still redeem a token that has expired here."""
 
 _NOTHING_TOLD = Usage()
 _NO_HOLD = Effect(Standing.NOTHING)
@@ -77,7 +74,6 @@ def take(
     *,
     at: datetime,
     ends: datetime,
-    token_ends: datetime,
 ) -> tuple[Shortfall, ...]:
     """Take all of them, until an outcome settles them or `ends`; or none, and tell each that is lacking.
 
@@ -89,7 +85,7 @@ def take(
     if not wanted or (held and held.standing is not Standing.NOTHING):
         return ()
     quotas, asked = _open(wanted, holder, cells)
-    taking = _taking(holder, at, ends, token_ends, quotas.values())
+    taking = _taking(holder, at, ends, quotas.values())
     lacking = [
         shortfall
         for terms, quota, counter in asked
@@ -122,8 +118,9 @@ def settle(
 
     A call that ran uses what it really used, also more than was reserved or than a limit allows, and also where
     its hold is over or never was. A token that has expired gives everything back but a rate. Any other refusal
-    lets the hold end when the token can no longer be redeemed. What ran is settled: whatever is told of it
-    again, while its hold would last, changes nothing; after that, telling it once is the caller's matter.
+    changes nothing: its token can still be redeemed, and its call then runs for as long as the hold lasts. What
+    ran is settled: whatever is told of it again, while its hold would last, changes nothing; after that, telling
+    it once is the caller's matter.
     """
     taken = list(reservations)
     ending = _ending(kind, refusal)
@@ -141,7 +138,6 @@ def settle(
         elapsed=microseconds_of(elapsed),
         began=held.begin if held else 0,
         ends=held.ends if held else 0,
-        redeemable_until=held.redeemable_until if held else 0,
     )
     quotas, told = _open([terms for terms in taken if _may_change(terms, ending)], holder, cells)
     _turn(quotas.values(), settling.at)
@@ -154,17 +150,11 @@ def settle(
 
 
 def _ending(kind: OutcomeKind, refusal: str) -> Ending | None:
-    """What the outcome says of the call; None where it says nothing that is not known or told otherwise."""
+    """What the outcome says of the call for good; None where the call may run yet, or runs."""
     if kind is not OutcomeKind.REFUSED:
         return Ending.RAN
-    match refusal:
-        case ErrorReason.TOKEN_EXPIRED:
-            return Ending.EXPIRED
-        case ErrorReason.TOKEN_ALREADY_REDEEMED:
-            # The call runs or ran: who presents its token once more must not get its places free.
-            return None
-        case _:
-            return Ending.REFUSED
+    # Who presents a token wrongly, or once more, must not free what its call holds, or will.
+    return Ending.EXPIRED if refusal == ErrorReason.TOKEN_EXPIRED else None
 
 
 def _may_change(terms: Reservation, ending: Ending) -> bool:
@@ -178,21 +168,12 @@ def _may_change(terms: Reservation, ending: Ending) -> bool:
             return True
 
 
-def _taking(
-    holder: Holder, at: datetime, ends: datetime, token_ends: datetime, quotas: Iterable[Quota]
-) -> Taking:
+def _taking(holder: Holder, at: datetime, ends: datetime, quotas: Iterable[Quota]) -> Taking:
     """The hold lasts as long as it would by the clock, from the newest time that any of the cells has seen."""
     clock = to_microseconds(at)
     begin = max([clock, *[quota.latest for quota in quotas]])
     life = to_microseconds(ends) - clock
-    redeemable = to_microseconds(token_ends) + LEEWAY - clock
-    return Taking(
-        decision_id=holder.decision_id,
-        at=clock,
-        begin=begin,
-        ends=begin + life,
-        redeemable_until=begin + min(life, redeemable),
-    )
+    return Taking(decision_id=holder.decision_id, at=clock, begin=begin, ends=begin + life)
 
 
 def _are_held(reservations: Iterable[Reservation]) -> bool:

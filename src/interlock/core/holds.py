@@ -24,7 +24,7 @@ LATE_KEPT = 600 * SECOND
 """How long it is remembered that an outcome came after its hold was over."""
 
 _VERSION = 1
-_HELD = struct.Struct("<BBqqq")
+_HELD = struct.Struct("<BBqq")
 
 
 class Pending:
@@ -105,11 +105,10 @@ class Standing(IntEnum):
 
 
 class Ending(Enum):
-    """What an outcome says of the call: it ran, or its token is dead, or was refused and may yet be redeemed."""
+    """What an outcome says of the call for good: it ran, or may have, or its token has expired."""
 
     RAN = auto()
     EXPIRED = auto()
-    REFUSED = auto()
 
 
 class Effect(NamedTuple):
@@ -117,7 +116,6 @@ class Effect(NamedTuple):
 
     standing: Standing
     gives_back: bool = False
-    shortens: bool = False
     uses: bool = False
 
 
@@ -125,7 +123,6 @@ EFFECTS: Mapping[tuple[Standing, Ending], Effect] = {
     (Standing.NOTHING, Ending.RAN): Effect(Standing.SETTLED, uses=True),
     (Standing.HELD, Ending.RAN): Effect(Standing.SETTLED, gives_back=True, uses=True),
     (Standing.HELD, Ending.EXPIRED): Effect(Standing.RELEASED, gives_back=True),
-    (Standing.HELD, Ending.REFUSED): Effect(Standing.HELD, shortens=True),
     # Of two gateways' clocks, one may take a token for expired that the other's runs.
     (Standing.RELEASED, Ending.RAN): Effect(Standing.SETTLED, uses=True),
 }
@@ -134,13 +131,12 @@ EFFECTS: Mapping[tuple[Standing, Ending], Effect] = {
 
 @dataclass(slots=True, kw_only=True)
 class Taking:
-    """An allow that takes: the clock's time, when its hold begins and ends, and until when its token may be used."""
+    """An allow that takes: the clock's time, and when its hold begins and ends."""
 
     decision_id: str
     at: int
     begin: int
     ends: int
-    redeemable_until: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,7 +152,6 @@ class Settling:
     elapsed: int
     began: int
     ends: int
-    redeemable_until: int
 
 
 class Held:
@@ -165,38 +160,35 @@ class Held:
     It may be forgotten when the hold is over; what an outcome tells after that is used without a hold.
     """
 
-    __slots__ = ("begin", "ends", "redeemable_until", "standing")
+    __slots__ = ("begin", "ends", "standing")
 
     def __init__(self) -> None:
         self.standing = Standing.NOTHING
         self.begin = 0
         self.ends = 0
-        self.redeemable_until = 0
 
     @classmethod
     def decode(cls, data: bytes) -> "Held":
         """What `encode` wrote; nothing of empty bytes."""
         held = cls()
         if data:
-            version, standing, held.begin, held.ends, held.redeemable_until = _HELD.unpack(data)
+            version, standing, held.begin, held.ends = _HELD.unpack(data)
             check_version(version)
             held.standing = Standing(standing)
         return held
 
     def encode(self) -> bytes:
-        """As 26 bytes."""
-        return _HELD.pack(_VERSION, self.standing, self.begin, self.ends, self.redeemable_until)
+        """As 18 bytes."""
+        return _HELD.pack(_VERSION, self.standing, self.begin, self.ends)
 
     def hold(self, taking: Taking) -> None:
         """The decision has taken."""
         self.standing = Standing.HELD
-        self.begin, self.ends, self.redeemable_until = taking.begin, taking.ends, taking.redeemable_until
+        self.begin, self.ends = taking.begin, taking.ends
 
     def settle(self, settling: Settling) -> None:
         """An outcome has had its effect."""
         self.standing = settling.effect.standing
-        if settling.effect.shortens:
-            self.ends = self.redeemable_until
         self.ends = self.ends or settling.at + LATE_KEPT
 
 

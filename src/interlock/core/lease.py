@@ -22,21 +22,20 @@ LASTED_KEPT = 600 * SECOND
 """How long it is remembered how long calls held a resource."""
 
 _VERSION = 1
-_LEASE = struct.Struct("<Bq8sqqqq")
+_LEASE = struct.Struct("<Bq8sqqq")
 _NOBODY = bytes(8)
 
 
 class LeaseCell(Quota, Counter):
     """Who holds the resource and until when. `lasted` is how long leases of it did lately."""
 
-    __slots__ = ("begin", "ends", "lasted", "latest", "redeemable_until", "tag")
+    __slots__ = ("begin", "ends", "lasted", "latest", "tag")
 
     def __init__(self) -> None:
         self.latest = 0
         self.tag = _NOBODY
         self.begin = 0
         self.ends = 0
-        self.redeemable_until = 0
         self.lasted = 0
 
     @classmethod
@@ -46,14 +45,12 @@ class LeaseCell(Quota, Counter):
         if data:
             version, *state = _LEASE.unpack(data)
             check_version(version)
-            cell.latest, cell.tag, cell.begin, cell.ends, cell.redeemable_until, cell.lasted = state
+            cell.latest, cell.tag, cell.begin, cell.ends, cell.lasted = state
         return cell
 
     def encode(self) -> bytes:
-        """As 49 bytes."""
-        return _LEASE.pack(
-            _VERSION, self.latest, self.tag, self.begin, self.ends, self.redeemable_until, self.lasted
-        )
+        """As 41 bytes."""
+        return _LEASE.pack(_VERSION, self.latest, self.tag, self.begin, self.ends, self.lasted)
 
     @override
     def counter(self, terms: Lease) -> "LeaseCell":
@@ -74,21 +71,15 @@ class LeaseCell(Quota, Counter):
             return
         self.tag = holder
         self.begin, self.ends = taking.begin, taking.ends
-        self.redeemable_until = taking.redeemable_until
 
     @override
     def settle(self, terms: Lease, settling: Settling, now: int) -> None:
-        """The holder's outcome gives the resource back, or lets its hold end sooner."""
+        """The holder's outcome gives the resource back."""
         if self.tag != tag(settling.decision_id):
             return
-        match settling.ending:
-            case Ending.REFUSED:
-                self.ends = min(self.ends, self.redeemable_until)
-            case Ending.EXPIRED:
-                self.tag = _NOBODY
-            case Ending.RAN:
-                self.tag = _NOBODY
-                self.lasted = lasting(self.lasted, now - self.begin)
+        self.tag = _NOBODY
+        if settling.ending is Ending.RAN:
+            self.lasted = lasting(self.lasted, now - self.begin)
 
     @override
     def forgettable(self) -> int:

@@ -95,8 +95,8 @@ class BudgetCounter(_Stored):
 
     @override
     def settle(self, terms: Budget, settling: Settling, now: int) -> None:
-        """Give the hold back or let it end sooner, and count what was really used, be it over the limit."""
-        _settle_hold(self.pending, now, terms.amount, settling)
+        """Give the hold back, and count what was really used, be it over the limit."""
+        _give_back(self.pending, now, terms.amount, settling)
         if settling.effect.uses:
             self.used.add(_span(terms), now, _used(terms, settling))
         self._set_until(terms, now)
@@ -188,8 +188,8 @@ class PlacesCounter(_Stored):
 
     @override
     def settle(self, terms: Concurrency, settling: Settling, now: int) -> None:
-        """Give the place back, or let its hold end sooner."""
-        _settle_hold(self.pending, now, 1, settling)
+        """Give the place back."""
+        _give_back(self.pending, now, 1, settling)
         if settling.effect.gives_back and settling.ending is Ending.RAN:
             self.lasted = lasting(self.lasted, now - settling.began)
         self.until = max(self.pending.ends(), now + LASTED_KEPT)
@@ -281,12 +281,9 @@ def _used(terms: Budget, settling: Settling) -> int:
     return terms.amount if told is None else told
 
 
-def _settle_hold(pending: Pending, now: int, amount: int, settling: Settling) -> None:
-    effect = settling.effect
-    if effect.gives_back or effect.shortens:
+def _give_back(pending: Pending, now: int, amount: int, settling: Settling) -> None:
+    if settling.effect.gives_back:
         pending.remove(now, settling.ends, amount)
-    if effect.shortens:
-        pending.add(now, settling.redeemable_until, amount)
 
 
 def _when(missing: int, frees: Iterable[tuple[int, int]]) -> int | None:

@@ -80,7 +80,7 @@ class Tool:
         )
         assert reservation_keys(terms, holder) == {KEY}
         cells = Cells({KEY: self.data})
-        lacking = take(terms, holder, cells, at=at, ends=at + life, token_ends=at + seconds(30))
+        lacking = take(terms, holder, cells, at=at, ends=at + life)
         assert not (lacking and cells.changed())
         self._keep(cells)
         return lacking
@@ -330,12 +330,13 @@ def test_a_probe_whose_token_expired_makes_room_at_once() -> None:
     assert tool.take("next", at, probe=True) == ()
 
 
-def test_a_refused_probe_waits_for_its_token_to_die() -> None:
-    """A probe that was refused may still run until its token is dead, leeway included."""
-    tool, _ = probed(OutcomeKind.REFUSED, refusal=ErrorReason.CALL_MISMATCH)
-    dead = NOON + seconds(30) + seconds(30) + seconds(60)
-    assert len(tool.take("next", dead - seconds(1), probe=True)) == 1
-    assert tool.take("next", dead, probe=True) == ()
+@pytest.mark.parametrize("refusal", [ErrorReason.CALL_MISMATCH, ErrorReason.TOKEN_ALREADY_REDEEMED])
+def test_a_probe_that_was_refused_is_the_probe_still(refusal: ErrorReason) -> None:
+    """Presenting its token wrongly, or again, makes room for no second probe while its hold lasts (case 57)."""
+    tool, _ = probed(OutcomeKind.REFUSED, refusal=refusal)
+    over = NOON + seconds(30) + LIFE
+    assert len(tool.take("next", over - seconds(1), probe=True)) == 1
+    assert tool.take("next", over, probe=True) == ()
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)

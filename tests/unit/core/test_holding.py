@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 from interlock.core import holding
 from interlock.core.cells import Cells
 from interlock.core.errors import ErrorReason
-from interlock.core.holding import LEEWAY, Holder, reservation_keys, settle, take
+from interlock.core.holding import Holder, reservation_keys, settle, take
 from interlock.core.moments import to_microseconds
 from interlock.core.outcome import OutcomeKind, Usage
 from interlock.core.quota import BudgetCounter, QuotaCell
@@ -35,7 +35,6 @@ from interlock.core.reservation import (
 from interlock.core.windows import WHOLE
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TOKEN_LIFE = timedelta(seconds=30)
 LIFE = timedelta(seconds=150)
 HOUR = timedelta(hours=1)
 AGENT = Holder(tenant="acme", agent="agent-7", user="", session_id="s-1", tool="send_mail", decision_id="d-1")
@@ -92,12 +91,11 @@ class Store:
         *,
         at: datetime = NOON,
         life: timedelta = LIFE,
-        token_life: timedelta = TOKEN_LIFE,
         holder: Holder = AGENT,
     ) -> tuple[Shortfall, ...]:
         holder = replace(holder, decision_id=decision_id)
         cells = self._locked(reservations, holder)
-        lacking = take(reservations, holder, cells, at=at, ends=at + life, token_ends=at + token_life)
+        lacking = take(reservations, holder, cells, at=at, ends=at + life)
         changed = cells.changed()
         assert not (lacking and changed), "what is lacking changes nothing"
         self.cells.update(changed)
@@ -508,33 +506,24 @@ def test_an_expired_token_gives_everything_back() -> None:
     assert store.take(HELD, "d-2", at=NOON + seconds(1)) == ()
 
 
-@pytest.mark.parametrize("refusal", [ErrorReason.CALL_MISMATCH, ErrorReason.OBLIGATION_UNSUPPORTED, "OTHER"])
-def test_any_other_refusal_holds_until_the_token_is_dead(refusal: str) -> None:
-    """A refused token may still be redeemed, so that its hold ends with it, leeway included, and no sooner."""
-    store, dead = Store(), NOON + TOKEN_LIFE + timedelta(microseconds=LEEWAY)
-    assert store.take(HELD, "d-1") == ()
-    for _ in range(2):
-        store.refuse(HELD, "d-1", refusal, NOON + seconds(1))
-    lacking = store.take(HELD, "d-2", at=dead - seconds(1))
-    assert codes(lacking) == ["lease.held", "quota.budget"]
-    assert store.take(HELD, "d-2", at=dead) == ()
-
-
-def test_a_refusal_makes_no_hold_longer() -> None:
-    """A hold that ends before its token does, ends no later for a refusal."""
-    store = Store()
-    assert store.take(HELD, "d-1", life=seconds(20), token_life=seconds(60)) == ()
-    store.refuse(HELD, "d-1", ErrorReason.CALL_MISMATCH, NOON + seconds(1))
-    assert store.take(HELD, "d-2", at=NOON + seconds(20)) == ()
-
-
-def test_presenting_a_token_again_frees_nothing() -> None:
-    """While a call runs, its agent cannot free its place by presenting the token once more (case 56)."""
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ErrorReason.CALL_MISMATCH,
+        ErrorReason.OBLIGATION_UNSUPPORTED,
+        ErrorReason.TOKEN_ALREADY_REDEEMED,
+        "OTHER",
+    ],
+)
+def test_presenting_a_token_wrongly_or_again_frees_nothing(refusal: str) -> None:
+    """No agent can free what a call holds that runs, or may run yet, by letting its token be refused (case 56)."""
     store = Store()
     assert store.take(HELD, "d-1") == ()
     before = dict(store.cells)
-    store.refuse(HELD, "d-1", ErrorReason.TOKEN_ALREADY_REDEEMED, NOON + seconds(1))
+    store.refuse(HELD, "d-1", refusal, NOON + seconds(1))
     assert store.cells == before
+    assert codes(store.take(HELD, "d-2", at=NOON + LIFE - seconds(1))) == ["lease.held", "quota.budget"]
+    assert store.take(HELD, "d-2", at=NOON + LIFE) == ()
 
 
 def test_what_ran_after_it_was_given_back_is_used() -> None:
@@ -698,7 +687,6 @@ class Decided:
     cost: int
     resource: str | None
     ends: int
-    redeemable: int
     holds: bool = True
     has_lease: bool = True
     ran: bool = False
@@ -770,25 +758,15 @@ class Quotas(RuleBasedStateMachine):
         cost=st.integers(0, 6),
         resource=st.sampled_from([None, None, "orders", "stock"]),
         life=st.integers(1, 200),
-        token_life=st.integers(1, 60),
     )
-    def propose(self, cost: int, resource: str | None, life: int, token_life: int) -> None:
-        decision = Decided(f"d-{len(self.decided)}", cost, resource, ends=0, redeemable=0)
+    def propose(self, cost: int, resource: str | None, life: int) -> None:
+        decision = Decided(f"d-{len(self.decided)}", cost, resource, ends=0)
         certain, perhaps = (self.expected(decision, perhaps=each) for each in (False, True))
-        lacking = codes(
-            self.store.take(
-                decision.reservations,
-                decision.id,
-                at=self.at,
-                life=seconds(life),
-                token_life=seconds(token_life),
-            )
-        )
+        lacking = codes(self.store.take(decision.reservations, decision.id, at=self.at, life=seconds(life)))
         assert len(certain) <= len(lacking) <= len(perhaps)
         if not lacking:
             begin = max(self.now(cell) for cell in decision.cells)
             decision.ends = begin + life * SECOND
-            decision.redeemable = min(decision.ends, begin + token_life * SECOND + LEEWAY)
             self.touch(decision)
             self.decided.append(decision)
 
@@ -807,17 +785,24 @@ class Quotas(RuleBasedStateMachine):
         self.touch(decision)
 
     @precondition(lambda self: self.decided)
-    @rule(data=st.data(), expired=st.booleans())
-    def refuse(self, data: st.DataObject, expired: bool) -> None:
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
         decision = data.draw(st.sampled_from(self.decided))
-        refusal = ErrorReason.TOKEN_EXPIRED if expired else ErrorReason.CALL_MISMATCH
-        self.store.refuse(decision.reservations, decision.id, refusal, self.at)
+        self.store.refuse(decision.reservations, decision.id, ErrorReason.TOKEN_EXPIRED, self.at)
         if decision.holds and not decision.lost:
             self.touch(decision)
-            if expired:
-                decision.holds = decision.has_lease = False
-            else:
-                decision.ends = min(decision.ends, decision.redeemable)
+            decision.holds = decision.has_lease = False
+
+    @precondition(lambda self: self.decided)
+    @rule(
+        data=st.data(),
+        refusal=st.sampled_from([ErrorReason.CALL_MISMATCH, ErrorReason.TOKEN_ALREADY_REDEEMED]),
+    )
+    def refuse(self, data: st.DataObject, refusal: ErrorReason) -> None:
+        decision = data.draw(st.sampled_from(self.decided))
+        before = dict(self.store.cells)
+        self.store.refuse(decision.reservations, decision.id, refusal, self.at)
+        assert self.store.cells == before
 
     @precondition(lambda self: any(each.ran and not each.lost for each in self.decided))
     @rule(data=st.data(), kind=st.sampled_from(OutcomeKind))

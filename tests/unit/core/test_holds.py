@@ -110,14 +110,9 @@ def test_only_what_is_settled_is_used_up() -> None:
 def test_a_decisions_cell_is_read_as_it_was_written() -> None:
     """What a decision holds, since when and until when, survives being stored."""
     held = Held()
-    held.hold(Taking(decision_id="d", at=NOON, begin=NOON, ends=NOON + 3, redeemable_until=NOON + 2))
+    held.hold(Taking(decision_id="d", at=NOON, begin=NOON, ends=NOON + 3))
     stored = Held.decode(held.encode())
-    assert (stored.standing, stored.begin, stored.ends, stored.redeemable_until) == (
-        Standing.HELD,
-        NOON,
-        NOON + 3,
-        NOON + 2,
-    )
+    assert (stored.standing, stored.begin, stored.ends) == (Standing.HELD, NOON, NOON + 3)
     assert Held.decode(b"").standing is Standing.NOTHING
 
 

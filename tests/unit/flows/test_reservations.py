@@ -45,6 +45,8 @@ BREAKER: dict[str, Any] = {
     "slow_percent": 100,
     "open_seconds": 30,
 }
+LIFE = timedelta(seconds=30 + 60 + 30 + 30)
+"""Of a hold: token, leeway of clocks, timeout, and the outcome's way back."""
 LONG = timedelta(minutes=10)
 
 
@@ -135,13 +137,15 @@ async def test_a_refused_execution_gives_back() -> None:
     assert (await world.propose()).verdict is Verdict.ALLOW
 
 
-async def test_a_refusal_that_is_not_final_gives_back_only_when_the_token_has_ended() -> None:
-    """Presenting a token wrongly on purpose is no way to hold more than a budget: it can still be redeemed."""
-    world = world_of(BUDGET | {"limit": 1})
+@pytest.mark.parametrize("refusal", ["CALL_MISMATCH", "TOKEN_ALREADY_REDEEMED"])
+async def test_presenting_a_token_wrongly_frees_no_place(refusal: str) -> None:
+    """An agent whose token is refused has its place until the call could no longer run (case 56)."""
+    world = world_of(BUDGET | {"limit": 1}, PLACES, LEASE)
     decision = await world.propose()
-    await world.report(decision, OutcomeKind.REFUSED, refusal="CALL_MISMATCH", result=None)
-    assert (await world.propose()).verdict is Verdict.DENY
-    world.clock.move(timedelta(seconds=95))
+    await world.report(decision, OutcomeKind.REFUSED, refusal=refusal, result=None, after=timedelta())
+    world.clock.move(LIFE - timedelta(seconds=1))
+    assert sorted(codes(await world.propose())) == ["lease.held", "quota.budget", "quota.concurrency"]
+    world.clock.move(timedelta(seconds=1))
     assert (await world.propose()).verdict is Verdict.ALLOW
 
 

@@ -25,7 +25,7 @@ deny contains reason if {
 # custom:
 #   code: breakers.not_measured
 deny contains reason if {
-	not input.facts.breaker.state in {"closed", "half_open", "open"}
+	not _known
 	reason := reasons.from_rule(rego.metadata.chain(), {})
 }
 
@@ -60,6 +60,8 @@ _terms := limits.current.breakers.tool if {
 	min(numbers) >= 1
 	max(numbers) < ""
 }
+
+_known if input.facts.breaker.state in {"closed", "half_open", "open"}
 
 default _until_half_open := 0
 

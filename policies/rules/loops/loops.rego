@@ -17,7 +17,7 @@ import data.interlock.tools
 #   code: loops.not_set
 deny contains reason if {
 	_noted
-	not limits.are_set(limits.current.loops, _limits)
+	not _set
 	reason := reasons.from_rule(rego.metadata.chain(), {})
 }
 
@@ -124,7 +124,7 @@ deny contains reason if {
 escalate contains reason if {
 	_noted
 	not tools.only_reads
-	not input.facts.retries.operation.failed_in_row > 0
+	not _failed
 	some scope in _scopes
 	input.facts.loops[scope].same_call >= limits.current.loops[scope].repeated_effect
 	reason := reasons.from_rule(rego.metadata.chain(), _limit(scope, "repeated_effect"))
@@ -153,18 +153,25 @@ escalate contains reason if {
 	reason := reasons.from_rule(rego.metadata.chain(), _limit("session", "steps"))
 }
 
-_limits := {
-	"agent": {"cycle", "no_progress", "repeated_effect", "same_call", "similar_call", "similar_call_denied"},
-	"nesting": {"depth"},
-	"session": {
-		"cycle", "no_progress", "repeated_effect", "same_call", "similar_call", "similar_call_denied",
-		"steps", "steps_denied",
-	},
-}
-
 _scopes := ["agent", "session"]
 
 _limit(scope, name) := {"scope": scope, "limit": limits.current.loops[scope][name]}
+
+_set if {
+	limits.are_set(limits.current.loops, {
+		"agent": {"cycle", "no_progress", "repeated_effect", "same_call", "similar_call", "similar_call_denied"},
+		"nesting": {"depth"},
+		"session": {
+			"cycle", "no_progress", "repeated_effect", "same_call", "similar_call", "similar_call_denied",
+			"steps", "steps_denied",
+		},
+	})
+}
+
+_failed if {
+	is_number(input.facts.retries.operation.failed_in_row)
+	input.facts.retries.operation.failed_in_row > 0
+}
 
 # Whether there is anything to look at. Mostly there is not, and then this is all that the topic costs.
 _noted if not _calm

@@ -41,9 +41,9 @@ deny contains reason if {
 #   code: retries.too_soon
 deny contains reason if {
 	_noted
-	seconds := _wait - input.facts.retries.operation.seconds_since_failure
-	seconds > 0
-	reason := reasons.from_rule(rego.metadata.chain(), {"retry_after_seconds": seconds})
+	passed := input.facts.retries.operation.seconds_since_failure
+	passed < floor(_wait) # whole seconds are counted, and who waited as long as was told is not told to wait again
+	reason := reasons.from_rule(rego.metadata.chain(), {"retry_after_seconds": _wait - passed})
 }
 
 # METADATA
@@ -115,9 +115,8 @@ _first_and_valid if {
 	input.facts.retries.agent.invalid_in_row == 0
 }
 
-# Whole seconds from the last failure to the next attempt, and the same until that fails too: who waited as long as was
-# told need not wait again.
-_wait := round(seconds * (1 - (jitter.share(_operation) / 2))) if {
+# Seconds from the last failure to the next attempt, and the same until that fails too.
+_wait := seconds * (1 - (jitter.share(_operation) / 2)) if {
 	_set
 	_measured
 	at := limits.current.retries.operation

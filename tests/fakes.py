@@ -112,15 +112,17 @@ class MemoryLedger:
 
     async def refuse(self, outcome: Outcome) -> None:
         await self._pause()
+        redeemed = (outcome.token_id, "") in self._executions
+        refusal = ErrorReason.TOKEN_ALREADY_REDEEMED.value if redeemed else outcome.refusal
         self._executions.setdefault(
-            (outcome.token_id, outcome.refusal),
+            (outcome.token_id, refusal),
             Execution(
                 execution_id=outcome.execution_id,
                 token_id=outcome.token_id,
                 decision_id=outcome.decision_id,
                 tool="",
                 kind=outcome.kind,
-                refusal=outcome.refusal,
+                refusal=refusal,
                 result_digest=outcome.result_digest,
                 start_time=outcome.start_time,
                 end_time=outcome.end_time,

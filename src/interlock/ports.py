@@ -182,7 +182,11 @@ class Ledger(Protocol):
         ...
 
     async def refuse(self, outcome: Outcome) -> None:
-        """Keep a refusal until it is delivered; a second one of a token for one reason changes nothing."""
+        """Keep a refusal until it is delivered; a second one of a token for one reason changes nothing.
+
+        That of a token that is redeemed here is kept as TOKEN_ALREADY_REDEEMED, whatever it was: its call runs or
+        ran, and no report may say that it never will.
+        """
         ...
 
 

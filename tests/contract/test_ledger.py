@@ -178,6 +178,34 @@ async def test_a_refusal_uses_no_token_up(ledger: AnyLedger) -> None:
     assert len(await ledger.list_executions()) == 3
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_refusal_of_a_redeemed_token_says_that_it_was_redeemed(
+    ledger: AnyLedger, ended: bool
+) -> None:
+    """Of a call that runs or ran no refusal says that its token is dead; it is kept once (case 56)."""
+    await ledger.redeem(a_redemption())
+    if ended:
+        await ledger.finish(an_end())
+        await ledger.delivered(an_end())
+    reasons = (ErrorReason.TOKEN_EXPIRED, ErrorReason.CALL_MISMATCH, ErrorReason.TOKEN_ALREADY_REDEEMED)
+    for number, reason in enumerate(reasons):
+        await ledger.refuse(a_refusal(1, reason, execution_id=f"refusal-{number}"))
+    kept = a_refusal(1, ErrorReason.TOKEN_ALREADY_REDEEMED, execution_id="refusal-0")
+    assert await ledger.undelivered(10) == [kept]
+    await ledger.delivered(kept)
+    await ledger.refuse(a_refusal(1, ErrorReason.TOKEN_EXPIRED, execution_id="refusal-9"))
+    assert await ledger.undelivered(10) == []
+
+
+async def test_what_was_refused_before_it_was_redeemed_stays_as_it_is(ledger: AnyLedger) -> None:
+    """A refusal that was kept while nothing had run keeps its reason, and each token has its own."""
+    mismatch, expired = a_refusal(1, ErrorReason.CALL_MISMATCH), a_refusal(2, ErrorReason.TOKEN_EXPIRED)
+    await ledger.refuse(mismatch)
+    await ledger.redeem(a_redemption())
+    await ledger.refuse(expired)
+    assert await ledger.undelivered(10) == [mismatch, expired]
+
+
 async def test_a_delivered_refusal_is_not_kept_again(ledger: AnyLedger) -> None:
     """Delivery does not open the gate for the same refusal."""
     refusal = a_refusal(1, ErrorReason.CALL_MISMATCH)

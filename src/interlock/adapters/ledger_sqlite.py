@@ -163,7 +163,7 @@ class SqliteLedger:
         await self._write(lambda db: _finish(db, outcome))
 
     async def refuse(self, outcome: Outcome) -> None:
-        """Keep the refusal, unless this token was refused for this reason before."""
+        """Keep the refusal, of a redeemed token as TOKEN_ALREADY_REDEEMED, unless it is kept already."""
         await self._write(lambda db: _refuse(db, outcome))
 
     async def undelivered(self, limit: int) -> list[Outcome]:
@@ -227,8 +227,14 @@ def _redeem(db: apsw.Connection, redemption: Redemption) -> str | None:
     db.execute(_INSERT, row)
     if db.changes():
         return None
+    return _execution_of(db, redemption.token_id)
+
+
+def _execution_of(db: apsw.Connection, token_id: str) -> str | None:
+    """The execution that redeemed the token, if any did."""
     query = "SELECT execution_id FROM executions WHERE token_id = ? AND refusal = ''"
-    return str(db.execute(query, (redemption.token_id,)).get)
+    execution_id: str | None = db.execute(query, (token_id,)).get
+    return execution_id
 
 
 def _forget(db: apsw.Connection, redemption: Redemption) -> None:
@@ -244,12 +250,13 @@ def _finish(db: apsw.Connection, outcome: Outcome) -> None:
 
 def _refuse(db: apsw.Connection, outcome: Outcome) -> None:
     end = to_microseconds(outcome.end_time)
+    redeemed = _execution_of(db, outcome.token_id) is not None
     row = (
         outcome.execution_id,
         outcome.token_id,
         outcome.decision_id,
         "",
-        outcome.refusal,
+        ErrorReason.TOKEN_ALREADY_REDEEMED.value if redeemed else outcome.refusal,
         end,
         to_microseconds(outcome.start_time),
         end,

@@ -79,8 +79,9 @@ async def execute(call: Call, gateway: Gateway) -> ExecutionResult:
     """Run the call that the token permits, once.
 
     Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH or
-    OBLIGATION_UNSUPPORTED where it is refused, which is reported once for each token and reason;
-    TOOL_UNAVAILABLE or LEDGER_UNAVAILABLE where it may be tried again. Nothing ran then.
+    OBLIGATION_UNSUPPORTED where it is refused, which is reported once for each token and reason, and of a token
+    that was redeemed here only as TOKEN_ALREADY_REDEEMED; TOOL_UNAVAILABLE or LEDGER_UNAVAILABLE where it may be
+    tried again. Nothing ran then.
     """
     await gateway.keys.ensure(token.key_id(call.execution_token))
     claims = token.authenticate(call.execution_token, gateway.keys)

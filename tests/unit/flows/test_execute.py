@@ -302,6 +302,26 @@ async def test_a_replay_is_refused_and_names_the_first_execution(world: World) -
     ]
 
 
+async def test_a_token_that_expires_while_its_call_runs_is_reported_as_redeemed(world: World) -> None:
+    """Presented again after its time it is refused, and no report says that its call will never run (case 56)."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def works(call: ToolCall) -> ToolResult:
+        begun.set()
+        await go_on.wait()
+        return ToolResult(failed=False, value="done")
+
+    world.tools.behave = works
+    running = asyncio.ensure_future(world.executor.execute(world.call()))
+    await begun.wait()
+    world.clock.move(timedelta(minutes=2))
+    assert (await world.refused(world.call())).reason == ErrorReason.TOKEN_EXPIRED
+    [refusal] = await world.ledger.undelivered(10)
+    assert (refusal.kind, refusal.refusal) == (OutcomeKind.REFUSED, ErrorReason.TOKEN_ALREADY_REDEEMED)
+    go_on.set()
+    assert (await running).kind == OutcomeKind.SUCCEEDED
+
+
 async def test_fifty_callers_of_one_token_run_the_tool_once(world: World) -> None:
     """Of fifty at once one runs the tool, and the other 49 are refused with its execution_id (case 23)."""
     results = await asyncio.gather(

@@ -23,6 +23,11 @@ _HALF = WINDOW_SECONDS // 2
 _ATTEMPTS = struct.Struct("<I10I")
 _OPERATION = struct.Struct("<IHHI")
 _MOST = 0xFFFF
+_TAG_BYTES = 8
+_ENTRY_BYTES = _TAG_BYTES + _OPERATION.size
+
+FORGOTTEN_EVERY = 16
+"""After so many new operations in a cell, those in it whose time is over are looked for."""
 
 FIRST, RETRY, INVALID, FAILED = range(4)
 
@@ -113,27 +118,16 @@ class Operation:
     failed_in_row: int = 0
     failed_at: int = 0
 
-    @classmethod
-    def decode(cls, data: bytes) -> "Operation":
-        """What `encode` wrote; one that was never tried, of empty bytes."""
-        return cls(*_OPERATION.unpack(data)) if data else cls()
-
-    def encode(self) -> bytes:
-        """As 12 bytes."""
-        return _OPERATION.pack(
-            self.started, min(self.attempts, _MOST), min(self.failed_in_row, _MOST), self.failed_at
-        )
-
     def proposed(self, seconds: int) -> None:
         """One more attempt."""
         self._turn(seconds)
-        self.attempts += 1
+        self.attempts = min(self.attempts + 1, _MOST)
 
     def ended(self, seconds: int, *, failed: bool) -> None:
         """One more outcome; a success ends the counting."""
         self._turn(seconds)
         if failed:
-            self.failed_in_row += 1
+            self.failed_in_row = min(self.failed_in_row + 1, _MOST)
             self.failed_at = max(seconds, self.failed_at)
         else:
             self.attempts = self.failed_in_row = self.failed_at = 0
@@ -150,3 +144,57 @@ class Operation:
     def _turn(self, seconds: int) -> None:
         if not self.started or seconds >= self.started + OPERATION_SECONDS:
             self.started, self.attempts, self.failed_in_row, self.failed_at = seconds, 0, 0, 0
+
+
+class Operations:
+    """Operations that share a cell, each under a tag of 8 bytes: most are tried once, and a cell each is dear."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = data
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Operations":
+        """What `encode` wrote; none of empty bytes."""
+        return cls(data)
+
+    def encode(self) -> bytes:
+        """As bytes, 20 for each operation."""
+        return self._data
+
+    def get(self, tag: bytes) -> Operation:
+        """The operation as it was put last; one that was never tried where it is not here."""
+        place = self._place(tag)
+        return Operation() if place < 0 else Operation(*_OPERATION.unpack_from(self._data, place + len(tag)))
+
+    def put(self, tag: bytes, operation: Operation, seconds: int) -> None:
+        """Keep an operation; now and then those are forgotten whose time was over at `seconds`."""
+        entry = tag + _OPERATION.pack(
+            operation.started, operation.attempts, operation.failed_in_row, operation.failed_at
+        )
+        place = self._place(tag)
+        if place >= 0:
+            self._data = self._data[:place] + entry + self._data[place + _ENTRY_BYTES :]
+            return
+        self._data += entry
+        if len(self._data) % (_ENTRY_BYTES * FORGOTTEN_EVERY) == 0:
+            self._forget(seconds)
+
+    def _forget(self, seconds: int) -> None:
+        entries = (
+            self._data[start : start + _ENTRY_BYTES] for start in range(0, len(self._data), _ENTRY_BYTES)
+        )
+        started = int.from_bytes
+        self._data = b"".join(
+            entry
+            for entry in entries
+            if started(entry[_TAG_BYTES : _TAG_BYTES + 4], "little") + OPERATION_SECONDS > seconds
+        )
+
+    def _place(self, tag: bytes) -> int:
+        """Where the entry with this tag begins; -1 where there is none."""
+        start = self._data.find(tag)
+        while start >= 0 and start % _ENTRY_BYTES:
+            start = self._data.find(tag, start + 1)
+        return start

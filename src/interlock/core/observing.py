@@ -8,18 +8,22 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from interlock.core import agent as agents
 from interlock.core import argument_forms, memory, novelty, provenance
 from interlock.core.agent import Agent
-from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
+from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operations
 from interlock.core.breaker import breaker_facts, breaker_key
 from interlock.core.call_history import TAG_BYTES
-from interlock.core.cells import KIND_BYTE, CellKind, Cells, cell_key, cell_name, common_cell_key
+from interlock.core.cells import KIND_BYTE, CellKind, Cells, cell_name, common_cell_key
 from interlock.core.facts import FactsInput, LoopsInput, MeasuredContextInput, RetriesInput, ViolationInput
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
 from interlock.core.session import Measuring, Session, digest_of_text
+
+OPERATION_CELLS = 1_024
+"""Operations of a tenant's tool, or that its agents name, are spread over so many cells."""
 
 _WINDOW = timedelta(seconds=WINDOW_SECONDS)
 _OPERATION = timedelta(seconds=OPERATION_SECONDS)
@@ -61,7 +65,7 @@ class Observe:
         self._session, self._terms = KIND_BYTE[CellKind.SESSION] + name, KIND_BYTE[CellKind.TERMS] + name
         self._agent = common_cell_key(CellKind.AGENT, tenant, agent)
         self._tool = common_cell_key(CellKind.TOOL, tenant, tool)
-        self._operation = operation_key(tenant, tool, proposal.arguments_digest, proposal.operation)
+        self._operation = operation_place(tenant, tool, proposal.arguments_digest, proposal.operation)
         self._breaker = breaker_key(tenant, tool)
         roles = proposal.tool.entry.roles if proposal.tool else {}
         self._arguments = argument_forms.classified(proposal.disclosed_arguments, roles)
@@ -76,7 +80,7 @@ class Observe:
             self._terms,
             self._agent,
             self._tool,
-            self._operation,
+            self._operation.cell,
             self._breaker,
             *self._novelty.keys,
             *(memory.memory_key(tenant, read.key) for read in reads),
@@ -103,8 +107,10 @@ class Observe:
         call, form = self._tags()
         self._count_step(session, cells, at, call=call, form=form)
 
-        operation = cells.open(self._operation, Operation)
+        operations = cells.open(self._operation.cell, Operations)
+        operation = operations.get(self._operation.tag)
         operation.proposed(seconds)
+        operations.put(self._operation.tag, operation, seconds)
         agent = cells.open(self._agent, Agent)
         agent.history.forget_before(seconds - agents.CALLS_SECONDS)
         agent.history.add(call=call, form=form, request=self._request, seconds=seconds)
@@ -116,7 +122,7 @@ class Observe:
         cells.keep(self._session, session, expire_time=at + self._measuring.retention)
         cells.keep(self._agent, agent, expire_time=at + agents.KEPT)
         cells.keep(self._tool, tool, expire_time=at + _WINDOW)
-        cells.keep(self._operation, operation, expire_time=at + _OPERATION)
+        cells.keep(self._operation.cell, operations, expire_time=at + _OPERATION)
 
     def _count_step(self, session: Session, cells: Cells, at: datetime, *, call: bytes, form: bytes) -> None:
         """The session's own: its goal, its history, its chain of digests, and what taints it."""
@@ -171,7 +177,7 @@ class Observe:
 
     def _retries(self, session: Session, cells: Cells) -> RetriesInput:
         seconds = session.last_time // 1_000_000
-        operation = cells.open(self._operation, Operation)
+        operation = cells.open(self._operation.cell, Operations).get(self._operation.tag)
         return {
             "operation": operation.told(seconds, key_given=bool(self._proposal.operation)),
             "session": session.attempts.told(seconds),
@@ -201,10 +207,19 @@ def request_tag(request_id: str, payload_digest: str) -> bytes:
     return tag(request_id.encode(), payload_digest.encode())
 
 
-def operation_key(tenant: str, tool: str, arguments_digest: str, operation: str) -> bytes:
-    """The operation that the caller names; absent a name, this tool with these arguments."""
-    names = ("named", operation) if operation else ("call", tool, arguments_digest)
-    return cell_key(CellKind.OPERATION, tenant, *names)
+class OperationPlace(NamedTuple):
+    """Where an operation is counted: a cell, and its tag in there."""
+
+    cell: bytes
+    tag: bytes
+
+
+def operation_place(tenant: str, tool: str, arguments_digest: str, operation: str) -> OperationPlace:
+    """Of the operation that the caller names; absent a name, of this tool with these arguments."""
+    kind, name = ("named", operation) if operation else (f"call {tool}", arguments_digest)
+    found = tag(name.encode())
+    bucket = str(int.from_bytes(found[:2], "big") % OPERATION_CELLS)
+    return OperationPlace(common_cell_key(CellKind.OPERATION, tenant, kind, bucket), found)
 
 
 def tag(*parts: bytes) -> bytes:

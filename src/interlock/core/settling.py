@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from interlock.core import agent as agents
 from interlock.core import memory, observing, provenance
 from interlock.core.agent import Agent
-from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
+from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operations
 from interlock.core.call_history import RESULT_BYTES, CallHistory
 from interlock.core.cells import CellKind, Cells, cell_key
 from interlock.core.holding import Holder, reservation_keys, settle
@@ -113,7 +113,7 @@ class Settle:
         self._terms = decision.session.cell(CellKind.TERMS)
         self._agent = cell_key(CellKind.AGENT, tenant, decision.agent)
         self._tool = cell_key(CellKind.TOOL, tenant, decision.tool)
-        self._operation = observing.operation_key(
+        self._operation = observing.operation_place(
             tenant, decision.tool, decision.arguments_digest, decision.operation
         )
 
@@ -126,7 +126,7 @@ class Settle:
             self._terms,
             self._agent,
             self._tool,
-            self._operation,
+            self._operation.cell,
             *(memory.memory_key(decision.tenant, write.key) for write in self._outcome.memory_writes),
             *reservation_keys(decision.reservations, decision.holder),
         )
@@ -169,13 +169,16 @@ class Settle:
         agent = cells.open(self._agent, Agent)
         self._note_result(agent.history)
         tool = cells.open(self._tool, Attempts)
-        operation = cells.open(self._operation, Operation)
+        operations = cells.open(self._operation.cell, Operations)
+        operation = operations.get(self._operation.tag)
         agent.attempts.ended(seconds, failed=failed)
         tool.ended(seconds, failed=failed)
         operation.ended(seconds, failed=failed)
+        operations.put(self._operation.tag, operation, seconds)
         cells.keep(self._agent, agent, expire_time=self._at + agents.KEPT)
         cells.keep(self._tool, tool, expire_time=self._at + timedelta(seconds=WINDOW_SECONDS))
-        cells.keep(self._operation, operation, expire_time=self._at + timedelta(seconds=OPERATION_SECONDS))
+        ends = self._at + timedelta(seconds=OPERATION_SECONDS)
+        cells.keep(self._operation.cell, operations, expire_time=ends)
 
     def _note_in_session(self, session: Session, cells: Cells, elapsed: timedelta) -> None:
         outcome, decision = self._outcome, self._decision

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.attempts import NEVER, OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operation
+from interlock.core.attempts import (
+    FORGOTTEN_EVERY,
+    NEVER,
+    OPERATION_SECONDS,
+    WINDOW_SECONDS,
+    Attempts,
+    Operation,
+    Operations,
+)
 
 START = 1_772_366_400
 
@@ -88,6 +96,47 @@ def test_an_operation_is_forgotten_after_its_time() -> None:
     operation = Operation()
     operation.proposed(START)
     operation.ended(START, failed=True)
-    again = Operation.decode(operation.encode())
-    again.proposed(START + OPERATION_SECONDS)
-    assert (again.attempts, again.failed_in_row) == (1, 0)
+    operation.proposed(START + OPERATION_SECONDS)
+    assert (operation.attempts, operation.failed_in_row) == (1, 0)
+
+
+def tag(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60))
+def test_operations_of_one_cell_do_not_meet(events: list[tuple[int, bool]]) -> None:
+    """Each operation of a cell comes back as it was put, whatever was put beside it."""
+    operations, expected = Operations(), {number: Operation() for number in range(6)}
+    for number, failed in events:
+        operations = Operations.decode(operations.encode())
+        operation = operations.get(tag(number))
+        assert operation == expected[number]
+        operation.proposed(START)
+        operation.ended(START, failed=failed)
+        operations.put(tag(number), operation, START)
+        expected[number] = operation
+
+
+def test_operations_whose_time_is_over_take_no_room() -> None:
+    """A cell holds what was tried lately, however many operations it has seen."""
+    operations = Operations()
+    for number in range(100 * FORGOTTEN_EVERY):
+        seconds = START + number * OPERATION_SECONDS // FORGOTTEN_EVERY
+        operation = operations.get(tag(number))
+        operation.proposed(seconds)
+        operations.put(tag(number), operation, seconds)
+    assert len(operations.encode()) <= 3 * FORGOTTEN_EVERY * 20
+    assert operations.get(tag(100 * FORGOTTEN_EVERY - 1)).attempts == 1
+
+
+def test_tags_are_found_in_their_places_only() -> None:
+    """Bytes of an entry that look like another's tag are none."""
+    operations = Operations()
+    inner = Operation(started=START, attempts=3, failed_in_row=2, failed_at=START + 1)
+    operations.put(tag(1), inner, START)
+    looks_like = operations.encode()[8:16]
+    assert operations.get(looks_like) == Operation()
+    operations.put(looks_like, Operation(started=START, attempts=1), START)
+    assert operations.get(looks_like).attempts == 1
+    assert operations.get(tag(1)) == inner

@@ -2,7 +2,8 @@
 # title: Golden cases
 # description: |
 #   Every case under cases/ goes through the entry point. A case's `given` is laid over the base input;
-#   `codes` is compared whole, `paths` and `obligations` where the case states them.
+#   `codes` is compared whole; `paths`, `obligations` and `reservations` where the case states them. What is denied or
+#   escalated reserves nothing.
 package tests.cases_test
 
 import data.interlock.decision
@@ -17,7 +18,7 @@ test_case[name] if {
 	sort([reason.code | some reason in got.reasons]) == sort(expected.want.codes)
 	_paths(got) == object.get(expected.want, "paths", _paths(got))
 	got.obligations == {wanted | some wanted in object.get(expected.want, "obligations", got.obligations)}
-	got.reservations == set()
+	got.reservations == {wanted | some wanted in object.get(expected.want, "reservations", _unstated(got))}
 }
 
 test_batch_keeps_order if {
@@ -29,5 +30,10 @@ test_batch_keeps_order if {
 }
 
 _input(expected) := object.union(data.base, expected.given)
+
+# What a case that states no reservations may reserve.
+_unstated(got) := got.reservations if got.verdict == "allow"
+
+else := set()
 
 _paths(answer) := sort([reason.path | some reason in answer.reasons; reason.path])

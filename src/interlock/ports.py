@@ -29,7 +29,10 @@ class Identifiers(Protocol):
     """New names."""
 
     def new(self) -> str:
-        """A name that nobody can guess and that was never given: characters of [a-z0-9-], at most 64."""
+        """A name that nobody can guess and that was never given: characters of [a-z0-9-], at most 64.
+
+        Names begin with their time, so that what is stored under them lies together where it was made together.
+        """
         ...
 
 

@@ -22,8 +22,8 @@ from interlock.adapters.ledger_sqlite import (
 )
 from interlock.adapters.sqlite import open_database
 from interlock.adapters.store_errors import StoreUnusable
-from interlock.adapters.stored_time import to_microseconds
 from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.moments import to_microseconds
 from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
 from interlock.ports import Redemption
 from tests.broken_disk import BrokenDisk

@@ -20,9 +20,7 @@ from interlock.adapters.sqlite import (
     process_lock,
 )
 from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
-from interlock.adapters.stored_time import from_microseconds, to_microseconds
 from tests.broken_disk import BrokenDisk
-from tests.fakes import NOON
 from tests.waiting import until
 
 APPLICATION_ID = 0x54455354
@@ -305,9 +303,3 @@ async def test_a_closed_writer_refuses(path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="closed"):
             await writer.write(insert("too late"))
     assert read_only(path) == [str(number) for number in range(10)]
-
-
-def test_times_are_stored_exactly() -> None:
-    """A moment comes back as it was, to the microsecond."""
-    moment = NOON.replace(microsecond=123_457)
-    assert from_microseconds(to_microseconds(moment)) == moment

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from interlock.adapters.postgres import Connection, Postgres, TryAgain
 from interlock.adapters.store_errors import unavailable
-from interlock.adapters.stored_time import end_in_steps, to_microseconds
+from interlock.adapters.stored_time import end_in_steps
 from interlock.core.cells import Cells, Change
+from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
 

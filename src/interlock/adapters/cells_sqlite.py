@@ -10,8 +10,9 @@ import apsw
 
 from interlock.adapters.sqlite import SingleWriter
 from interlock.adapters.store_errors import unavailable
-from interlock.adapters.stored_time import end_in_steps, to_microseconds
+from interlock.adapters.stored_time import end_in_steps
 from interlock.core.cells import Cells, Change
+from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from interlock.adapters.stored_time import from_microseconds, to_microseconds
 from interlock.core.identity import Caller, CallerKind, Credential
+from interlock.core.moments import from_microseconds, to_microseconds
 
 COLUMNS = "credential_id, kind, tenant, name, roles, secret_hash, create_time, revoke_time"
 

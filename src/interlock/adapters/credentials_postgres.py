@@ -4,8 +4,8 @@ from datetime import datetime
 
 from interlock.adapters.credential_rows import COLUMNS, from_row, to_row
 from interlock.adapters.postgres import Connection, Postgres
-from interlock.adapters.stored_time import to_microseconds
 from interlock.core.identity import Credential
+from interlock.core.moments import to_microseconds
 
 _FIND = f"SELECT {COLUMNS} FROM credentials WHERE credential_id = $1"
 _LIST = f"SELECT {COLUMNS} FROM credentials ORDER BY create_time, credential_id"

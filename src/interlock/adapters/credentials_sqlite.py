@@ -6,8 +6,8 @@ import apsw
 
 from interlock.adapters.credential_rows import COLUMNS, from_row, to_row
 from interlock.adapters.sqlite import SingleWriter
-from interlock.adapters.stored_time import to_microseconds
 from interlock.core.identity import Credential
+from interlock.core.moments import to_microseconds
 
 
 async def find_credential(writer: SingleWriter, credential_id: str) -> Credential | None:

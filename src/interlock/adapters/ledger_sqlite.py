@@ -18,9 +18,9 @@ from interlock.adapters.sqlite import (
     process_lock,
 )
 from interlock.adapters.store_errors import StoreUnavailable
-from interlock.adapters.stored_time import from_microseconds, to_microseconds
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
+from interlock.core.moments import from_microseconds, to_microseconds
 from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
 from interlock.ports import Redemption
 

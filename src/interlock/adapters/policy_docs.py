@@ -1,8 +1,9 @@
-"""The page of all reason codes, generated from the METADATA of the rules."""
+"""The page of all reason codes, generated from the METADATA of the rules and from what the service adds."""
 
 from collections.abc import Sequence
 
 from interlock.adapters.policy_rules import REASON_KINDS, Module, Rule
+from interlock.core.reservation import RETRY_AFTER, SHORTFALL_CODES
 
 _HEAD = """\
 <!-- Generated from the METADATA of policies/rules by tools/generate_policy_docs.py. Do not edit. -->
@@ -14,13 +15,25 @@ JSON Pointer of the argument. The codes below are those of the policies that shi
 escalate, and any escalate beats any allow. A deny without a reason means that no rule spoke for the call.
 """
 
+_SHORTFALLS = f"""\
+## What the service denies
+
+A policy's allow asks for reservations, and the service takes all of them or none. Where one cannot be taken, the allow
+becomes a deny with these codes. `{RETRY_AFTER}` in the metadata says when it may be there; where waiting does not help,
+it is absent.
+
+| code | verdict | description |
+| --- | --- | --- |
+"""
+
 _KIND_NAMES = {"obligation": "obligation", "reserve": "reservation"}
 
 
 def render_reason_codes(modules: Sequence[Module]) -> str:
-    """The page in Markdown: a section for each topic, with its codes and its obligations."""
+    """The page in Markdown: a section for each topic, with its codes and what else its rules give."""
     topics = sorted((module for module in modules if module.holds_rules), key=lambda module: module.package)
-    return "\n".join([_HEAD, *map(_section, topics)])
+    shortfalls = [_row(f"`{code}`", "deny", meaning) for code, meaning in sorted(SHORTFALL_CODES.items())]
+    return "\n".join([_HEAD, *map(_section, topics), _SHORTFALLS + "\n".join([*shortfalls, ""])])
 
 
 def _section(module: Module) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from interlock.adapters.stored_time import from_microseconds, to_microseconds
 from interlock.core import record as records
+from interlock.core.moments import from_microseconds, to_microseconds
 from interlock.core.record import Head, Record, RecordType
 
 COLUMNS = "log_index, type, tenant, once, decision_id, session, timestamp, content, leaf_hash, chain_hash"

@@ -1,20 +1,10 @@
-"""Times as stores keep them: microseconds since the epoch, exact, unlike a float."""
+"""Ends as stores index them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_STEP = 600 * 1_000_000
+from interlock.core.moments import SECOND, to_microseconds
 
-
-def to_microseconds(moment: datetime) -> int:
-    """Microseconds since the epoch."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(stored: int) -> datetime:
-    """The moment, in UTC."""
-    return _EPOCH + stored * _MICROSECOND
+_STEP = 600 * SECOND
 
 
 def end_in_steps(moment: datetime) -> int:

@@ -29,8 +29,7 @@ class CellKind(IntEnum):
     SEEN = 7
     MEMORY = 8
     BUDGET = 9
-    RATE = 10
-    CONCURRENCY = 11
+    HELD = 11
     LEASE = 12
     BREAKER = 13
     SECRET = 14

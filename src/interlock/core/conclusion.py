@@ -18,10 +18,7 @@ from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
-from interlock.core.reservation import Lease
-
-RETRY_AFTER = "retry_after_seconds"
-"""Key of a reason's metadata: the seconds after which its cause has passed."""
+from interlock.core.reservation import RETRY_AFTER, Lease
 
 ENTRY_POINT = "interlock/decision/result"
 BUNDLE = "interlock"

@@ -211,7 +211,7 @@ def _held_cell(holder: Holder) -> bytes:
     An identifier that begins with its time, as a UUID of version 7 does, gives neighbouring keys to decisions
     that are made together, so that a store writes few pages for many of them.
     """
-    key = _key(CellKind.CONCURRENCY, holder.tenant, ("decision", holder.decision_id))
+    key = _key(CellKind.HELD, holder.tenant, ("decision", holder.decision_id))
     begin = _TIME_ORDERED.match(holder.decision_id)
     return key[:1] + bytes.fromhex(begin[1] + begin[2]) + key[7:] if begin else key
 

@@ -20,7 +20,7 @@ MAX_SECONDS = 366 * 24 * 3_600
 """A year: the longest window, period and open time."""
 
 RETRY_AFTER = "retry_after_seconds"
-"""Key of a shortfall's metadata. It is absent where waiting does not help."""
+"""Key of a reason's metadata: the seconds after which its cause has passed; absent where waiting does not help."""
 
 SHORTFALL_CODES: Mapping[str, str] = {
     "quota.budget": "What the call would use, with what is used and held already, is more than a budget's limit",

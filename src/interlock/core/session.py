@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
@@ -11,6 +11,7 @@ from interlock.core.attempts import Attempts
 from interlock.core.call_history import CallHistory
 from interlock.core.cells import KIND_BYTE, CellKind, cell_key, cell_name
 from interlock.core.facts import SpendInput, UntrustedSourceInput
+from interlock.core.moments import SECOND, from_microseconds, microseconds_of, to_microseconds
 
 VERSION = 1
 
@@ -24,8 +25,6 @@ TERMS_KEY_BYTES = 16
 
 GoalSetBy = Literal["none", "proposal", "user"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _LENGTH_BYTES = 4
 
 
@@ -178,18 +177,18 @@ class Session:
         now = max(to_microseconds(at), self.last_time)
         if not self.began:
             self.start_time = now
-        elif now - self.last_time > measuring.idle // _MICROSECOND:
+        elif now - self.last_time > microseconds_of(measuring.idle):
             self.ended = True
         self.last_time = now
-        return _EPOCH + now * _MICROSECOND
+        return from_microseconds(now)
 
     def idle_seconds(self, at: datetime) -> int:
         """Seconds since it last did something."""
-        return max(0, to_microseconds(at) - self.last_time) // 1_000_000 if self.began else 0
+        return max(0, to_microseconds(at) - self.last_time) // SECOND if self.began else 0
 
     def has_ended(self, at: datetime, measuring: Measuring) -> bool:
         """Whether it is over at this time."""
-        return self.ended or (self.began and at - self.time(self.last_time) > measuring.idle)
+        return self.ended or (self.began and at - from_microseconds(self.last_time) > measuring.idle)
 
     def set_goal(self, goal: str, by: GoalSetBy) -> None:
         """What the session is for, which never changes afterwards."""
@@ -215,11 +214,6 @@ class Session:
         link = f"{self.state_digest}/{self.steps}/{call.hex()}"
         self.state_digest = digest_of_text(link)
 
-    @staticmethod
-    def time(stored: int) -> datetime:
-        """The moment, in UTC."""
-        return _EPOCH + stored * _MICROSECOND
-
     def _read(self, data: bytes) -> None:
         end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
         head: list[Any] = orjson.loads(data[_LENGTH_BYTES:end])
@@ -244,11 +238,6 @@ class Session:
         self.spend = Spend(*spend)
         self.attempts = Attempts.decode(data[end : end + Attempts.SIZE])
         self.history = CallHistory.decode(data[end + Attempts.SIZE :])
-
-
-def to_microseconds(moment: datetime) -> int:
-    """Microseconds since the epoch, exact."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def digest_of_text(text: str) -> str:

@@ -11,8 +11,9 @@ from interlock.core import memory, provenance, steps
 from interlock.core.cells import CellKind, Cells
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.memory import MemoryEntry
+from interlock.core.moments import from_microseconds, to_microseconds
 from interlock.core.provenance import Sightings, Source
-from interlock.core.session import GoalSetBy, Measuring, Session, SessionKey, digest_of_text, to_microseconds
+from interlock.core.session import GoalSetBy, Measuring, Session, SessionKey, digest_of_text
 from interlock.core.steps import Step, StepKind
 
 STEPS_KEPT = 256
@@ -205,15 +206,15 @@ def _view(key: SessionKey, session: Session, cells: Cells, at: datetime, measuri
         user=session.user,
         goal=session.goal,
         goal_set_by=session.goal_set_by,
-        start_time=session.time(session.start_time),
-        last_time=session.time(session.last_time),
+        start_time=from_microseconds(session.start_time),
+        last_time=from_microseconds(session.last_time),
         ended=session.has_ended(at, measuring),
         state_digest=session.state_digest,
         steps=session.steps,
         last_step_number=session.last_step_number,
         facts=_facts(session),
         recorded_steps=tuple(
-            (session.time(time), steps.from_json(stored)) for time, stored in timeline.entries
+            (from_microseconds(time), steps.from_json(stored)) for time, stored in timeline.entries
         ),
     )
 

@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 from interlock.adapters.policy_docs import render_reason_codes
 from interlock.adapters.policy_rules import Module, Rule
+from interlock.core.reservation import SHORTFALL_CODES
 
 
 def _rule(name: str, code: str, title: str, description: str) -> Rule:
@@ -33,7 +34,7 @@ def test_page_has_a_section_a_topic_and_a_row_a_rule() -> None:
         _rule("_helper", "", "", ""),
     )
     page = render_reason_codes([mail, _module("calls", _rule("allow", "calls.x", "X", "Only"))])
-    assert page[page.index("## ") :] == (
+    assert page[page.index("## ") : page.index("\n## What the service denies")] == (
         "## Calls\n\nAbout calls\n\n"
         "| code | verdict | title | description |\n| --- | --- | --- | --- |\n"
         "| `calls.x` | allow | X | Only |\n"
@@ -59,3 +60,13 @@ def test_page_leaves_out_modules_that_hold_no_rules() -> None:
         prints=(),
     )
     assert "## Decision" not in render_reason_codes([entry])
+
+
+def test_page_tells_the_codes_of_the_service() -> None:
+    """The reasons that the service gives where a reservation cannot be taken stand in a table of their own."""
+    page = render_reason_codes([])
+    told = page[page.index("## What the service denies") :]
+    assert len(SHORTFALL_CODES) >= 5
+    for code, meaning in SHORTFALL_CODES.items():
+        assert f"| `{code}` | deny | {meaning} |\n" in told
+    assert told.endswith(" |\n")

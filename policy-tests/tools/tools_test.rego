@@ -19,7 +19,5 @@ test_may_change_the_world[name] if {
 		"effects are absent": {"tool": {}},
 		"no tool": {},
 	}
-	not _only_reads(given)
+	not tools.only_reads with input as given
 }
-
-_only_reads(given) if tools.only_reads with input as given

@@ -23,8 +23,6 @@ _of(agent, session, opened) := object.union(
 	{"subject": {"agent": agent}, "context": {"session_id": session}},
 )
 
-_no_share(_) := 0
-
 _half(_) := 0.5
 
 _without(given, path) := json.patch(given, [{"op": "remove", "path": path}])

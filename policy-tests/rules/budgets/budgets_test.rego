@@ -122,7 +122,6 @@ test_no_lease_without_the_label[name] if {
 	some name, given in {
 		"no labels": _with(data.base, "/tool/labels", {}),
 		"other label": _with(data.base, "/tool/labels", {"owner": "repo_path"}),
-		"labels are absent": _without(data.base, "/tool/labels"),
 	}
 	_leases(given) == set()
 

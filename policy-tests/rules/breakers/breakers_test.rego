@@ -67,7 +67,15 @@ test_deny_open_breaker_when_nobody_knows_for_how_long[name] if {
 }
 
 test_deny_open_breaker_to_a_caller_without_a_name[path] if {
-	some path in ["/subject/agent", "/subject", "/context/session_id", "/context", "/tool/name", "/tool", "/facts/breaker/opened"]
+	some path in [
+		"/subject/agent",
+		"/subject",
+		"/context/session_id",
+		"/context",
+		"/tool/name",
+		"/tool",
+		"/facts/breaker/opened",
+	]
 	got := breakers.deny with data.limits as _limits with input as _without(_given({"state": "open"}), path)
 	{reason.code | some reason in got} == {"breakers.open"}
 }

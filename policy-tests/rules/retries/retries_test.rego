@@ -26,7 +26,7 @@ _failed(times, seconds) := _given({"operation": {
 	"seconds_since_failure": seconds,
 }})
 
-_retry_after_attempts(scope, attempts) := object.union(_retried, {"facts": {"retries": {scope: attempts}}})
+_retried_after(scope, attempts) := object.union(_retried, {"facts": {"retries": {scope: attempts}}})
 
 _no_share(_) := 0
 
@@ -189,7 +189,7 @@ _spending := {
 
 test_deny_retry_when_the_budget_is_spent[scope] if {
 	some scope, attempts in _spending
-	got := retries.deny with data.limits as _limits with input as _retry_after_attempts(scope, attempts)
+	got := retries.deny with data.limits as _limits with input as _retried_after(scope, attempts)
 	got == {{
 		"code": "retries.budget_spent",
 		"message": "The retry budget is spent",
@@ -198,15 +198,18 @@ test_deny_retry_when_the_budget_is_spent[scope] if {
 }
 
 test_pass_retry_while_the_budget_lasts[name] if {
-	some name, given in {
-		"session at its percentage": _retry_after_attempts("session", {"first_attempts": 10, "failed_ratio": 0.25, "invalid_ratio": 0.25}),
-		"agent at its percentage": _retry_after_attempts("agent", {"first_attempts": 20, "failed_ratio": 0.75}),
-		"tool at its percentage": _retry_after_attempts("tool", {"first_attempts": 40, "failed_ratio": 0.2}),
-		"session with too few first attempts": _retry_after_attempts("session", {"first_attempts": 9, "failed_ratio": 5}),
-		"agent with too few first attempts": _retry_after_attempts("agent", {"first_attempts": 19, "failed_ratio": 5}),
-		"tool with too few first attempts": _retry_after_attempts("tool", {"first_attempts": 39, "failed_ratio": 5}),
+	some name, expected in {
+		"session at its percentage": {
+			"scope": "session",
+			"attempts": {"first_attempts": 10, "failed_ratio": 0.25, "invalid_ratio": 0.25},
+		},
+		"agent at its percentage": {"scope": "agent", "attempts": {"first_attempts": 20, "failed_ratio": 0.75}},
+		"tool at its percentage": {"scope": "tool", "attempts": {"first_attempts": 40, "failed_ratio": 0.2}},
+		"too few in the session": {"scope": "session", "attempts": {"first_attempts": 9, "failed_ratio": 5}},
+		"too few of the agent": {"scope": "agent", "attempts": {"first_attempts": 19, "failed_ratio": 5}},
+		"too few of the tool": {"scope": "tool", "attempts": {"first_attempts": 39, "failed_ratio": 5}},
 	}
-	got := retries.deny with data.limits as _limits with input as given
+	got := retries.deny with data.limits as _limits with input as _retried_after(expected.scope, expected.attempts)
 	got == set()
 }
 

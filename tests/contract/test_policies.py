@@ -128,13 +128,14 @@ def test_field_that_is_wrong_never_permits_more(
     ask: Ask, cases: dict[str, tuple[Input, dict[str, Any]]], replacement: object
 ) -> None:
     """An absent or mistyped field never turns a deny into more, nor an escalate into an allow (invariant 1)."""
-    # These two say that the call is good, and so are what a good call has.
-    good: list[tuple[tuple[str, str], object]] = [(("facts", "violations"), []), (("tool", "known"), True)]
+    validator = jsonschema_rs.validator_for(input_schema())
     tried = [
-        (name, path, want["verdict"], changed(whole, path, replacement))
+        (name, path, want["verdict"], document)
         for name, (whole, want) in cases.items()
         for path in fields(whole)
-        if (path, replacement) not in good
+        for document in [changed(whole, path, replacement)]
+        # What is measured, and what the catalog says, may as well be so: then it is another call, and none is wrong.
+        if path[0] not in {"facts", "tool"} or not validator.is_valid(document)
     ]
     answers = ask([document for *_, document in tried])
     worse = [

@@ -20,13 +20,13 @@ deny contains reason if {
 }
 
 # METADATA
-# title: The cost is not known
-# description: The tool's cost is no number, so nobody can say whether there is enough left
+# title: The tool's entry is not known
+# description: The tool's cost is no number or its labels are no object, so nobody can say what the call would take
 # custom:
-#   code: budgets.cost_unknown
+#   code: budgets.entry_unknown
 deny contains reason if {
 	_noted
-	not _cost_known
+	not _entry_known
 	reason := reasons.from_rule(rego.metadata.chain(), {})
 }
 
@@ -124,13 +124,14 @@ reserve contains {"type": "lease", "resource": _leased}
 _noted if not _complete
 
 _complete if {
-	_cost_known
+	_entry_known
 	_set
 }
 
-_cost_known if {
+_entry_known if {
 	is_number(input.tool.cost)
 	input.tool.cost >= 0
+	is_object(input.tool.labels)
 }
 
 _set if {

@@ -135,7 +135,7 @@ test_pass_known_cost[name] if {
 	got == set()
 }
 
-test_deny_unknown_cost[name] if {
+test_deny_entry_that_is_not_known[name] if {
 	some name, given in {
 		"below zero": _given({"cost": -1}),
 		"text": _given({"cost": "5"}),
@@ -143,13 +143,16 @@ test_deny_unknown_cost[name] if {
 		"boolean": _given({"cost": true}),
 		"array": _given({"cost": [5]}),
 		"absent": _without(data.base, "/tool/cost"),
+		"labels are null": _given({"labels": null}),
+		"labels are a list": _given({"labels": ["lease"]}),
+		"labels are absent": _without(data.base, "/tool/labels"),
 		"no tool": _without(data.base, "/tool"),
 		"no input": {},
 	}
 	got := budgets.deny with data.limits as _limits with input as given
 	got == {{
-		"code": "budgets.cost_unknown",
-		"message": "The cost is not known",
+		"code": "budgets.entry_unknown",
+		"message": "The tool's entry is not known",
 		"metadata": {},
 	}}
 }
@@ -186,7 +189,7 @@ test_deny_when_a_limit_is_misspelt[path] if {
 test_deny_with_a_reason_for_each_thing_that_is_missing if {
 	given := object.union(_leasing("file", {}), {"tool": {"cost": -1}})
 	got := budgets.deny with data.limits as _without(_limits, "/budgets/tenant") with input as given
-	{reason.code | some reason in got} == {"budgets.cost_unknown", "budgets.not_set", "budgets.nothing_to_lease"}
+	{reason.code | some reason in got} == {"budgets.entry_unknown", "budgets.not_set", "budgets.nothing_to_lease"}
 }
 
 test_reserve_from_the_budget_of_the_tenant if {

@@ -1,173 +1,43 @@
 """Taking all or none of what an allow reserves, and settling it by the outcome."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
 from interlock.core import holding
-from interlock.core.cells import Cells
 from interlock.core.errors import ErrorReason
-from interlock.core.holding import Holder, reservation_keys, settle, take
+from interlock.core.holding import reservation_keys
 from interlock.core.moments import to_microseconds
 from interlock.core.outcome import OutcomeKind, Usage
-from interlock.core.quota import BudgetCounter, QuotaCell
 from interlock.core.reservation import (
     RETRY_AFTER,
-    Breaker,
     Budget,
     Concurrency,
-    Lease,
     Rate,
     Reservation,
-    Shortfall,
 )
-from interlock.core.windows import WHOLE
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-LIFE = timedelta(seconds=150)
-HOUR = timedelta(hours=1)
-AGENT = Holder(tenant="acme", agent="agent-7", user="", session_id="s-1", tool="send_mail", decision_id="d-1")
-
-CALLS = Budget(
-    type="budget", scope="session", unit="calls", amount=1, limit=3, window="whole", window_seconds=0
+from tests.holdings import (
+    AGENT,
+    CALLS,
+    COMPUTE,
+    COST,
+    DAILY,
+    HOUR,
+    LEASE,
+    LIFE,
+    NOON,
+    PLACES,
+    PROBE,
+    RATE,
+    Store,
+    codes,
+    seconds,
+    wait_of,
+    with_limit,
 )
-COST = Budget(
-    type="budget", scope="tenant", unit="cost", amount=4, limit=10, window="sliding", window_seconds=60
-)
-DAILY = Budget(
-    type="budget",
-    scope="agent",
-    unit="model_tokens",
-    amount=40,
-    limit=100,
-    window="tumbling",
-    window_seconds=86_400,
-)
-COMPUTE = Budget(
-    type="budget",
-    scope="user",
-    unit="compute_milliseconds",
-    amount=500,
-    limit=1_000,
-    window="tumbling",
-    window_seconds=60,
-)
-RATE = Rate(type="rate", scope="agent", limit=2, period_seconds=1, burst=3)
-PLACES = Concurrency(type="concurrency", scope="tenant", limit=2)
-LEASE = Lease(type="lease", resource="database/orders")
-PROBE = Breaker(
-    type="breaker",
-    probe=True,
-    failure_percent=50,
-    minimum_calls=2,
-    window_seconds=60,
-    slow_milliseconds=0,
-    slow_percent=100,
-    open_seconds=30,
-)
-
-
-@dataclass
-class Store:
-    """Cells between transactions, each of which sees and leaves them as a real store does."""
-
-    cells: dict[bytes, tuple[bytes, datetime]] = field(default_factory=dict)
-
-    def take(
-        self,
-        reservations: Sequence[Reservation],
-        decision_id: str = "d-1",
-        *,
-        at: datetime = NOON,
-        life: timedelta = LIFE,
-        holder: Holder = AGENT,
-    ) -> tuple[Shortfall, ...]:
-        holder = replace(holder, decision_id=decision_id)
-        cells = self._locked(reservations, holder)
-        lacking = take(reservations, holder, cells, at=at, ends=at + life)
-        changed = cells.changed()
-        assert not (lacking and changed), "what is lacking changes nothing"
-        self.cells.update(changed)
-        return lacking
-
-    def settle(
-        self,
-        reservations: Sequence[Reservation],
-        decision_id: str = "d-1",
-        *,
-        at: datetime = NOON,
-        kind: OutcomeKind = OutcomeKind.SUCCEEDED,
-        refusal: str = "",
-        usage: Usage | None = None,
-        elapsed: timedelta = timedelta(seconds=1),
-        holder: Holder = AGENT,
-    ) -> None:
-        holder = replace(holder, decision_id=decision_id)
-        cells = self._locked(reservations, holder)
-        settle(
-            reservations,
-            holder,
-            cells,
-            at=at,
-            kind=kind,
-            refusal=refusal,
-            usage=usage,
-            elapsed=elapsed,
-        )
-        self.cells.update(cells.changed())
-
-    def refuse(
-        self, reservations: Sequence[Reservation], decision_id: str, refusal: str, at: datetime
-    ) -> None:
-        self.settle(reservations, decision_id, at=at, kind=OutcomeKind.REFUSED, refusal=refusal)
-
-    def prune(self, at: datetime) -> None:
-        self.cells = {key: cell for key, cell in self.cells.items() if cell[1] >= at}
-
-    def budget(self, terms: Budget, holder: Holder = AGENT) -> BudgetCounter:
-        counter = self.quota(terms, holder).counter(terms)
-        assert isinstance(counter, BudgetCounter)
-        return counter
-
-    def quota(self, terms: Budget, holder: Holder = AGENT) -> QuotaCell:
-        return QuotaCell.decode(self.cells.get(holding._cell(terms, holder), (b"", NOON))[0])
-
-    def _locked(self, reservations: Sequence[Reservation], holder: Holder) -> Cells:
-        keys = reservation_keys(reservations, holder)
-        return Cells({key: self.cells.get(key, (b"", NOON))[0] for key in keys})
-
-
-def seconds(number: float) -> timedelta:
-    return timedelta(seconds=number)
-
-
-def codes(lacking: Sequence[Shortfall]) -> list[str]:
-    return [shortfall.code for shortfall in lacking]
-
-
-def wait_of(lacking: Sequence[Shortfall]) -> timedelta:
-    [shortfall] = lacking
-    wait = shortfall.metadata[RETRY_AFTER]
-    assert isinstance(wait, int | float)
-    return seconds(wait)
-
-
-def with_limit(reservation: Budget, amount: int, limit: int) -> Budget:
-    return reservation.model_copy(update={"amount": amount, "limit": limit})
-
-
-# All or none -------------------------------------------------------------------------------------------------
 
 
 def test_all_are_taken_or_none() -> None:
@@ -662,196 +532,3 @@ def test_what_may_be_forgotten_is_as_if_it_were_kept(done: list[tuple[int, str, 
                 store.settle(decisions[which], f"d-{which}", at=at, kind=kind, refusal=refusal)
     forgetful.prune(at + timedelta(days=1, seconds=1))
     assert forgetful.cells == {}
-
-
-# Everything together -----------------------------------------------------------------------------------------
-
-SECOND = 1_000_000
-SLACK = 5 * SECOND
-LIMITS = {"cost": 10, "calls": 12, "places": 3}
-TERMS: dict[str, Reservation] = {
-    "cost": COST,
-    "calls": CALLS.model_copy(update={"limit": LIMITS["calls"]}),
-    "places": PLACES.model_copy(update={"limit": LIMITS["places"]}),
-}
-
-
-@dataclass
-class Decided:
-    """A decision as the model knows it; times in microseconds.
-
-    `lost`: the store has forgotten that it holds. `over`: the cells that were forgotten after its hold was over.
-    """
-
-    id: str
-    cost: int
-    resource: str | None
-    ends: int
-    holds: bool = True
-    has_lease: bool = True
-    ran: bool = False
-    lost: bool = False
-    over: set[str] = field(default_factory=set)
-
-    @property
-    def reservations(self) -> tuple[Reservation, ...]:
-        terms = {**TERMS, "cost": with_limit(COST, self.cost, LIMITS["cost"])}
-        lease = [LEASE.model_copy(update={"resource": self.resource})] if self.resource else []
-        return (*terms.values(), *lease)
-
-    @property
-    def cells(self) -> list[str]:
-        return ["tenant", "session", *([self.resource] if self.resource else [])]
-
-
-class Quotas(RuleBasedStateMachine):
-    """Whatever happens in whatever order, against a model that keeps every amount and every moment."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = Store()
-        self.at = NOON
-        self.newest = NOON
-        self.latest: dict[str, int] = {}
-        self.decided: list[Decided] = []
-        self.used: list[tuple[int, int]] = []
-        self.calls = 0
-
-    def now(self, cell: str) -> int:
-        return max(to_microseconds(self.at), self.latest.get(cell, 0))
-
-    def touch(self, decision: Decided) -> None:
-        for cell in decision.cells:
-            self.latest[cell] = self.now(cell)
-
-    def held(self, cell: str, *, perhaps: bool) -> list[Decided]:
-        """Those that hold something of the cell; `perhaps` also those that the store cannot give back any more."""
-        now = self.now(cell)
-        return [
-            each
-            for each in self.decided
-            if each.ends > now
-            and cell not in each.over
-            and ((perhaps and each.lost) or (each.holds and not each.lost))
-        ]
-
-    def expected(self, wanted: Decided, *, perhaps: bool) -> list[str]:
-        """What a call lacks for certain, or `perhaps`, where old amounts may count a little longer."""
-        since = self.now("tenant") - 60 * SECOND - (SLACK if perhaps else 0)
-        used = sum(amount for moment, amount in self.used if moment > since)
-        cost = used + sum(each.cost for each in self.held("tenant", perhaps=perhaps)) + wanted.cost
-        calls = self.calls + len(self.held("session", perhaps=perhaps)) + 1
-        places = len(self.held("tenant", perhaps=perhaps)) + 1
-        lacking = ["quota.budget"] * (cost > LIMITS["cost"])
-        lacking += ["quota.budget"] * (calls > LIMITS["calls"])
-        lacking += ["quota.concurrency"] * (places > LIMITS["places"])
-        leased = [
-            each
-            for each in self.decided
-            if each.has_lease
-            and each.resource == wanted.resource
-            and each.ends > self.now(each.resource or "")
-        ]
-        return lacking + ["lease.held"] * bool(wanted.resource and leased)
-
-    @rule(
-        cost=st.integers(0, 6),
-        resource=st.sampled_from([None, None, "orders", "stock"]),
-        life=st.integers(1, 200),
-    )
-    def propose(self, cost: int, resource: str | None, life: int) -> None:
-        decision = Decided(f"d-{len(self.decided)}", cost, resource, ends=0)
-        certain, perhaps = (self.expected(decision, perhaps=each) for each in (False, True))
-        lacking = codes(self.store.take(decision.reservations, decision.id, at=self.at, life=seconds(life)))
-        assert len(certain) <= len(lacking) <= len(perhaps)
-        if not lacking:
-            begin = max(self.now(cell) for cell in decision.cells)
-            decision.ends = begin + life * SECOND
-            self.touch(decision)
-            self.decided.append(decision)
-
-    @precondition(lambda self: any(not each.ran for each in self.decided))
-    @rule(
-        data=st.data(),
-        kind=st.sampled_from([OutcomeKind.SUCCEEDED, OutcomeKind.FAILED, OutcomeKind.UNKNOWN]),
-        cost=st.none() | st.integers(0, 15),
-    )
-    def run(self, data: st.DataObject, kind: OutcomeKind, cost: int | None) -> None:
-        decision = data.draw(st.sampled_from([each for each in self.decided if not each.ran]))
-        self.store.settle(decision.reservations, decision.id, at=self.at, kind=kind, usage=Usage(cost=cost))
-        self.used.append((self.now("tenant"), decision.cost if cost is None else cost))
-        self.calls += 1
-        decision.ran, decision.holds, decision.has_lease = True, False, False
-        self.touch(decision)
-
-    @precondition(lambda self: self.decided)
-    @rule(data=st.data())
-    def expire(self, data: st.DataObject) -> None:
-        decision = data.draw(st.sampled_from(self.decided))
-        self.store.refuse(decision.reservations, decision.id, ErrorReason.TOKEN_EXPIRED, self.at)
-        if decision.holds and not decision.lost:
-            self.touch(decision)
-            decision.holds = decision.has_lease = False
-
-    @precondition(lambda self: self.decided)
-    @rule(
-        data=st.data(),
-        refusal=st.sampled_from([ErrorReason.CALL_MISMATCH, ErrorReason.TOKEN_ALREADY_REDEEMED]),
-    )
-    def refuse(self, data: st.DataObject, refusal: ErrorReason) -> None:
-        decision = data.draw(st.sampled_from(self.decided))
-        before = dict(self.store.cells)
-        self.store.refuse(decision.reservations, decision.id, refusal, self.at)
-        assert self.store.cells == before
-
-    @precondition(lambda self: any(each.ran and not each.lost for each in self.decided))
-    @rule(data=st.data(), kind=st.sampled_from(OutcomeKind))
-    def tell_again(self, data: st.DataObject, kind: OutcomeKind) -> None:
-        decision = data.draw(st.sampled_from([each for each in self.decided if each.ran and not each.lost]))
-        before = dict(self.store.cells)
-        self.store.settle(decision.reservations, decision.id, at=self.at, kind=kind, refusal="TOKEN_EXPIRED")
-        assert self.store.cells == before
-
-    @rule(wait=st.integers(0, 90))
-    def wait(self, wait: int) -> None:
-        self.at += seconds(wait)
-        self.newest = max(self.at, self.newest)
-
-    @rule(back=st.integers(1, 120))
-    def set_back(self, back: int) -> None:
-        self.at -= seconds(back)
-
-    @rule()
-    def prune(self) -> None:
-        self.store.prune(self.at)
-        for cell, key in self._keys().items():
-            if key not in self.store.cells:
-                for decision in self.decided:
-                    decision.over |= {cell} if decision.ends <= self.now(cell) else set()
-                self.latest.pop(cell, None)
-                if cell == "tenant":
-                    self.used.clear()
-        for decision in self.decided:
-            holder = replace(AGENT, decision_id=decision.id)
-            decision.lost = decision.lost or holding._held_cell(holder) not in self.store.cells
-
-    @invariant()
-    def every_call_is_counted(self) -> None:
-        cell = self.store.budget(CALLS)
-        assert cell.used.total(WHOLE, to_microseconds(self.at)) == self.calls
-
-    def teardown(self) -> None:
-        self.store.prune(self.newest + timedelta(days=31))
-        assert self.store.cells == {}
-
-    def _keys(self) -> dict[str, bytes]:
-        leases = {name: Lease(type="lease", resource=name) for name in ("orders", "stock")}
-        terms = {"tenant": TERMS["cost"], "session": TERMS["calls"], **leases}
-        return {cell: holding._cell(each, AGENT) for cell, each in terms.items()}
-
-
-def test_whatever_happens_no_limit_is_passed_and_nothing_leaks() -> None:
-    """Never more is taken than a limit allows, what fits is taken, and in the end nothing is held (cases 22, 56)."""
-    run_state_machine_as_test(
-        Quotas, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
-    )

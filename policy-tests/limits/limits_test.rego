@@ -123,3 +123,36 @@ test_not_set[name] if {
 	}
 	not limits.are_set(topic, _names)
 }
+
+# What an override says of a limit that nobody has would be nothing, and nobody would know.
+test_overrides_that_ship_set_limits_that_exist if {
+	_astray(data.limits) == set()
+}
+
+test_overrides_go_astray[name] if {
+	some name, overrides in {
+		"unknown limit": {"tenants": {"acme": {"loops": {"session": {"step": 9}}}}},
+		"unknown group": {"roles": {"worker": {"loops": {"user": {"steps": 9}}}}},
+		"unknown topic": {"tenants": {"acme": {"loop": {"session": {"steps": 9}}}}},
+		"number in place of a group": {"tenants": {"acme": {"loops": 9}}},
+		"breaker of a role": {"roles": {"worker": _open(60)}},
+		"other place": {"users": {"ann": _steps(9)}},
+	}
+	_astray(object.union(_limits, {"overrides": overrides})) != set()
+}
+
+test_overrides_of_limits_that_exist_do_not if {
+	_astray(_overriding({"tenants": {"acme": object.union(_steps(9), _open(60))}, "roles": {"worker": _steps(9)}})) == set()
+}
+
+_astray(limits) := {path |
+	walk(limits.overrides, [path, value])
+	not is_object(value)
+	not _leads_to_a_limit(limits, path)
+}
+
+_leads_to_a_limit(limits, [place, _, topic, group, name]) if {
+	limits[topic][group][name]
+	place in {"roles", "tenants"}
+	[place, topic] != ["roles", "breakers"]
+}

@@ -334,3 +334,8 @@ test_override_of_a_tenant_moves_the_limit if {
 		"metadata": {"limit": 2},
 	}}
 }
+
+# Nearly every proposal is one, and OPA's time for it is most of what a decision costs.
+test_first_attempt_is_not_looked_at_closely if {
+	not retries._noted with input as data.base
+}

@@ -6,6 +6,7 @@ attempts, so that an agent may go on with new work while its retries are stopped
 
 import operator
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from interlock.core.facts import AttemptsInput, OperationInput
@@ -146,6 +147,16 @@ class Operation:
             self.started, self.attempts, self.failed_in_row, self.failed_at = seconds, 0, 0, 0
 
 
+def worst_of(operations: Iterable[Operation]) -> Operation:
+    """The most attempts, the most failures and the latest of several ways to see one operation."""
+    worst = Operation()
+    for operation in operations:
+        worst.attempts = max(worst.attempts, operation.attempts)
+        worst.failed_in_row = max(worst.failed_in_row, operation.failed_in_row)
+        worst.failed_at = max(worst.failed_at, operation.failed_at)
+    return worst
+
+
 class Operations:
     """Operations that share a cell, each under a tag of 8 bytes: most are tried once, and a cell each is dear."""
 
@@ -185,11 +196,10 @@ class Operations:
         entries = (
             self._data[start : start + _ENTRY_BYTES] for start in range(0, len(self._data), _ENTRY_BYTES)
         )
-        started = int.from_bytes
         self._data = b"".join(
             entry
             for entry in entries
-            if started(entry[_TAG_BYTES : _TAG_BYTES + 4], "little") + OPERATION_SECONDS > seconds
+            if int.from_bytes(entry[_TAG_BYTES : _TAG_BYTES + 4], "little") + OPERATION_SECONDS > seconds
         )
 
     def _place(self, tag: bytes) -> int:

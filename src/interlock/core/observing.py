@@ -13,7 +13,7 @@ from typing import NamedTuple
 from interlock.core import agent as agents
 from interlock.core import argument_forms, memory, novelty, provenance
 from interlock.core.agent import Agent
-from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operations
+from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operations, worst_of
 from interlock.core.breaker import breaker_facts, breaker_key
 from interlock.core.call_history import TAG_BYTES
 from interlock.core.cells import KIND_BYTE, CellKind, Cells, cell_name, common_cell_key
@@ -65,7 +65,7 @@ class Observe:
         self._session, self._terms = KIND_BYTE[CellKind.SESSION] + name, KIND_BYTE[CellKind.TERMS] + name
         self._agent = common_cell_key(CellKind.AGENT, tenant, agent)
         self._tool = common_cell_key(CellKind.TOOL, tenant, tool)
-        self._operation = operation_place(tenant, tool, proposal.arguments_digest, proposal.operation)
+        self._operations = operation_places(tenant, tool, proposal.arguments_digest, proposal.operation)
         self._breaker = breaker_key(tenant, tool)
         roles = proposal.tool.entry.roles if proposal.tool else {}
         self._arguments = argument_forms.classified(proposal.disclosed_arguments, roles)
@@ -80,7 +80,7 @@ class Observe:
             self._terms,
             self._agent,
             self._tool,
-            self._operation.cell,
+            *(place.cell for place in self._operations),
             self._breaker,
             *self._novelty.keys,
             *(memory.memory_key(tenant, read.key) for read in reads),
@@ -107,22 +107,30 @@ class Observe:
         call, form = self._tags()
         self._count_step(session, cells, at, call=call, form=form)
 
-        operations = cells.open(self._operation.cell, Operations)
-        operation = operations.get(self._operation.tag)
-        operation.proposed(seconds)
-        operations.put(self._operation.tag, operation, seconds)
+        retry = self._count_attempt(cells, at)
         agent = cells.open(self._agent, Agent)
         agent.history.forget_before(seconds - agents.CALLS_SECONDS)
         agent.history.add(call=call, form=form, request=self._request, seconds=seconds)
         tool = cells.open(self._tool, Attempts)
         invalid = self._proposal.tool is None or bool(self._proposal.violations)
         for attempts in (session.attempts, agent.attempts, tool):
-            attempts.proposed(seconds, retry=operation.attempts > 1, invalid=invalid)
+            attempts.proposed(seconds, retry=retry, invalid=invalid)
 
         cells.keep(self._session, session, expire_time=at + self._measuring.retention)
         cells.keep(self._agent, agent, expire_time=at + agents.KEPT)
         cells.keep(self._tool, tool, expire_time=at + _WINDOW)
-        cells.keep(self._operation.cell, operations, expire_time=at + _OPERATION)
+
+    def _count_attempt(self, cells: Cells, at: datetime) -> bool:
+        """One more attempt of the operation, under its name and as the call that it is. Whether it is a retry."""
+        seconds, retry = int(at.timestamp()), False
+        for place in self._operations:
+            operations = cells.open(place.cell, Operations)
+            operation = operations.get(place.tag)
+            operation.proposed(seconds)
+            operations.put(place.tag, operation, seconds)
+            cells.keep(place.cell, operations, expire_time=at + _OPERATION)
+            retry = retry or operation.attempts > 1
+        return retry
 
     def _count_step(self, session: Session, cells: Cells, at: datetime, *, call: bytes, form: bytes) -> None:
         """The session's own: its goal, its history, its chain of digests, and what taints it."""
@@ -177,7 +185,7 @@ class Observe:
 
     def _retries(self, session: Session, cells: Cells) -> RetriesInput:
         seconds = session.last_time // 1_000_000
-        operation = cells.open(self._operation.cell, Operations).get(self._operation.tag)
+        operation = worst_of(cells.open(place.cell, Operations).get(place.tag) for place in self._operations)
         return {
             "operation": operation.told(seconds, key_given=bool(self._proposal.operation)),
             "session": session.attempts.told(seconds),
@@ -214,9 +222,18 @@ class OperationPlace(NamedTuple):
     tag: bytes
 
 
-def operation_place(tenant: str, tool: str, arguments_digest: str, operation: str) -> OperationPlace:
-    """Of the operation that the caller names; absent a name, of this tool with these arguments."""
-    kind, name = ("named", operation) if operation else (f"call {tool}", arguments_digest)
+def operation_places(
+    tenant: str, tool: str, arguments_digest: str, operation: str
+) -> tuple[OperationPlace, ...]:
+    """Of this tool with these arguments, and of the operation that the caller names, where it names one.
+
+    Both are counted, so that another name for each attempt hides nothing.
+    """
+    call = _operation_place(tenant, f"call {tool}", arguments_digest)
+    return (call, _operation_place(tenant, "named", operation)) if operation else (call,)
+
+
+def _operation_place(tenant: str, kind: str, name: str) -> OperationPlace:
     found = tag(name.encode())
     bucket = str(int.from_bytes(found[:2], "big") % OPERATION_CELLS)
     return OperationPlace(common_cell_key(CellKind.OPERATION, tenant, kind, bucket), found)

@@ -113,7 +113,7 @@ class Settle:
         self._terms = decision.session.cell(CellKind.TERMS)
         self._agent = cell_key(CellKind.AGENT, tenant, decision.agent)
         self._tool = cell_key(CellKind.TOOL, tenant, decision.tool)
-        self._operation = observing.operation_place(
+        self._operations = observing.operation_places(
             tenant, decision.tool, decision.arguments_digest, decision.operation
         )
 
@@ -126,7 +126,7 @@ class Settle:
             self._terms,
             self._agent,
             self._tool,
-            self._operation.cell,
+            *(place.cell for place in self._operations),
             *(memory.memory_key(decision.tenant, write.key) for write in self._outcome.memory_writes),
             *reservation_keys(decision.reservations, decision.holder),
         )
@@ -169,16 +169,17 @@ class Settle:
         agent = cells.open(self._agent, Agent)
         self._note_result(agent.history)
         tool = cells.open(self._tool, Attempts)
-        operations = cells.open(self._operation.cell, Operations)
-        operation = operations.get(self._operation.tag)
         agent.attempts.ended(seconds, failed=failed)
         tool.ended(seconds, failed=failed)
-        operation.ended(seconds, failed=failed)
-        operations.put(self._operation.tag, operation, seconds)
         cells.keep(self._agent, agent, expire_time=self._at + agents.KEPT)
         cells.keep(self._tool, tool, expire_time=self._at + timedelta(seconds=WINDOW_SECONDS))
-        ends = self._at + timedelta(seconds=OPERATION_SECONDS)
-        cells.keep(self._operation.cell, operations, expire_time=ends)
+        for place in self._operations:
+            operations = cells.open(place.cell, Operations)
+            operation = operations.get(place.tag)
+            operation.ended(seconds, failed=failed)
+            operations.put(place.tag, operation, seconds)
+            ends = self._at + timedelta(seconds=OPERATION_SECONDS)
+            cells.keep(place.cell, operations, expire_time=ends)
 
     def _note_in_session(self, session: Session, cells: Cells, elapsed: timedelta) -> None:
         outcome, decision = self._outcome, self._decision

@@ -179,6 +179,17 @@ async def test_a_named_operation_counts_whatever_its_arguments(world: SessionWor
     assert world.facts["retries"]["operation"]["key_given"]
 
 
+async def test_another_name_for_each_attempt_hides_nothing(world: SessionWorld) -> None:
+    """A call that failed is an attempt at the same thing, whatever operation it is said to be."""
+    for number in range(3):
+        decision = await world.propose(operation=f"operation-{number}")
+        await world.report(decision, OutcomeKind.FAILED)
+    await world.propose(operation="operation-9")
+    operation = world.facts["retries"]["operation"]
+    assert (operation["attempts"], operation["failed_in_row"]) == (4, 3)
+    assert world.facts["retries"]["session"]["retries"] == 3
+
+
 async def test_invalid_and_failed_in_a_row(world: SessionWorld) -> None:
     """Rows of what does not fit the catalog and of what failed are counted for session, agent and tool."""
     for number in range(3):

@@ -168,7 +168,9 @@ _set if {
 	})
 }
 
+# A name that the caller gives may be that of another call, which failed.
 _failed if {
+	input.facts.retries.operation.key_given == false
 	is_number(input.facts.retries.operation.failed_in_row)
 	input.facts.retries.operation.failed_in_row > 0
 }

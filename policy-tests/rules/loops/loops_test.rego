@@ -428,3 +428,10 @@ test_override_of_a_role_moves_the_limit if {
 test_first_call_is_not_looked_at_closely if {
 	not loops._noted with input as data.base
 }
+
+test_escalate_repeated_effect_though_an_operation_of_this_name_failed if {
+	failed := _with(_writing({"session": {"same_call": 4}}), "/facts/retries/operation/failed_in_row", 1)
+	given := _with(failed, "/facts/retries/operation/key_given", true)
+	got := loops.escalate with data.limits as _limits with input as given
+	{reason.code | some reason in got} == {"loops.repeated_effect"}
+}

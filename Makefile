@@ -3,6 +3,7 @@
 
 PYTHON := .venv/bin/python
 BIN := .venv/bin
+WORKERS := 2
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "  %-10s %s\n", $$1, $$2}'
@@ -17,11 +18,11 @@ demo: setup ## The same, and end
 	@$(PYTHON) examples/demo/demo.py
 
 test: setup ## Run every test: pytest on real parts, and the policies' own with coverage
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS)
 	$(BIN)/interlock policy test
 
 unit: setup ## Run the quick tests only
-	$(BIN)/pytest tests/unit tests/architecture
+	$(BIN)/pytest -n $(WORKERS) tests/unit tests/architecture
 
 check: setup static proto policies generated test ## Everything that CI runs
 

@@ -67,6 +67,8 @@ async def test_a_killed_service_loses_no_reservation_and_doubles_none(own_world:
     assert sum(1 for answer in answers if answer.allowed) == BUDGET
     refused = {reason.code for answer in answers if not answer.allowed for reason in answer.reasons}
     assert refused == {"quota.budget"}
+    listed = own_world.interlock("log", "list", "--type", "decision")
+    assert listed.stdout.count("quota.budget") == len(answers) - BUDGET
     steps = [
         record["input"]["facts"]["loops"]["session"]["steps"]
         for record in own_world.records(RecordType.DECISION)

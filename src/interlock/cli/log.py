@@ -9,7 +9,7 @@ import typer
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
 from interlock.cli.output import fail, print_json, print_line, print_table
 from interlock.compose import log_reading
-from interlock.core.record import Head, Record, RecordType, fields, format_head, parse_head
+from interlock.core.record import Head, Record, RecordType, fields, format_head, parse_head, told
 
 application = typer.Typer(
     help="Read and verify the decision log of this machine's service.", no_args_is_help=True
@@ -130,8 +130,8 @@ def _summary(record: Record) -> list[object]:
 def _what(type: RecordType, stated: dict[str, Any]) -> tuple[str, str]:
     match type:
         case RecordType.DECISION:
-            codes = {reason["code"] for reason in stated["result"]["reasons"]}
-            return stated["result"]["verdict"], ", ".join(sorted(codes))
+            verdict, reasons = told(stated)
+            return verdict, ", ".join(sorted({reason["code"] for reason in reasons}))
         case RecordType.FAILURE:
             return stated["error"]["code"], stated["error"]["message"]
         case RecordType.OUTCOME:

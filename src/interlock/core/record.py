@@ -169,6 +169,15 @@ def fields(record: Record) -> dict[str, Any]:
     return parse_canonical(record.content)
 
 
+def told(stated: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """Verdict and reasons that the caller of a decision heard, from the fields of its record.
+
+    They are the policy's own but where a reservation was lacking; an older record has nothing but the policy's.
+    """
+    result = stated["result"]
+    return stated.get("verdict", result["verdict"]), stated.get("lacking") or result["reasons"]
+
+
 def disagreement(record: Record) -> str:
     """How what is kept beside the content differs from the content that the hashes cover; empty if it does not."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from interlock.core.decision import Verdict
 from interlock.core.outcome import OutcomeKind
-from interlock.core.record import Record, RecordType, fields
+from interlock.core.record import Record, RecordType, fields, told
 from interlock.core.steps import Step
 
 
@@ -115,13 +115,14 @@ def _entry(record: Record) -> Entry:
 
 def _decision(record: Record, stated: dict[str, Any], loops: dict[str, Any]) -> DecisionMade:
     cycle = loops.get("cycle", {})
+    verdict, reasons = told(stated)
     return DecisionMade(
         decision_id=record.decision_id,
         log_index=record.log_index,
-        verdict=Verdict(stated["verdict"]),
+        verdict=Verdict(verdict),
         tool=stated["input"]["tool"]["name"],
         arguments_digest=stated["input"]["arguments_digest"],
-        reason_codes=tuple(reason["code"] for reason in stated["lacking"] or stated["result"]["reasons"]),
+        reason_codes=tuple(reason["code"] for reason in reasons),
         same_call=loops.get("same_call", 0),
         cycle_length=cycle.get("length", 0),
         cycle_count=cycle.get("count", 0),

@@ -181,7 +181,8 @@ class OperationInput(TypedDict):
     key_given: Annotated[
         bool,
         Fact(
-            meaning="Whether the caller named the operation; else it is this tool with exactly these arguments",
+            meaning="Whether the caller named the operation: the worse of what is counted under its name and of this"
+            " tool with exactly these arguments is told; without a name, the latter",
             unit=_YES_OR_NO,
             window=_PROPOSAL,
             example=False,

@@ -51,12 +51,14 @@ reserve contains object.union(_terms, {"type": "breaker", "probe": probe}) if {
 
 # The numbers of the reservation.
 _terms := limits.current.breakers.tool if {
-	{"callers": {"jitter_seconds": jitter_seconds}, "tool": tool} := limits.current.breakers
-	{
+	{"callers": {"jitter_seconds": jitter_seconds}, "tool": {
 		"failure_percent": failure_percent, "minimum_calls": minimum_calls, "open_seconds": open_seconds,
 		"slow_milliseconds": slow_milliseconds, "slow_percent": slow_percent, "window_seconds": window_seconds,
-	} := tool
-	numbers := [jitter_seconds, failure_percent, minimum_calls, open_seconds, slow_milliseconds, slow_percent, window_seconds]
+	}} := limits.current.breakers
+	numbers := [
+		jitter_seconds, failure_percent, minimum_calls, open_seconds,
+		slow_milliseconds, slow_percent, window_seconds,
+	]
 	min(numbers) >= 1
 	max(numbers) < ""
 }

@@ -135,10 +135,9 @@ _entry_known if {
 }
 
 _set if {
-	{"agent": agent, "session": session, "tenant": {"cost_a_day": cost_a_day}} := limits.current.budgets
-	{"calls": calls, "cost": cost} := session
+	{"agent": agent, "session": {"calls": calls, "cost": cost}, "tenant": {"cost_a_day": a_day}} := limits.current.budgets
 	{"calls_a_minute": a_minute, "calls_an_hour": an_hour, "calls_at_once": at_once, "calls_in_a_burst": burst} := agent
-	numbers := [a_minute, an_hour, at_once, burst, calls, cost, cost_a_day]
+	numbers := [a_minute, an_hour, at_once, burst, calls, cost, a_day]
 	min(numbers) >= 1
 	max(numbers) < ""
 }

@@ -44,6 +44,8 @@ _unknown_tool if {
 	violation.code == "unknown_tool"
 }
 
+_checked if input.facts.violations == []
+
 _checked if {
 	is_array(input.facts.violations)
 	every violation in input.facts.violations {

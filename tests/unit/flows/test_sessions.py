@@ -274,7 +274,9 @@ async def test_a_step_that_comes_again_is_ignored(world: World) -> None:
 
 async def test_numbers_that_go_back_end_the_call_and_lose_nothing(world: World) -> None:
     """What was recorded before is told of and stays; of the message that goes back, nothing is recorded."""
-    error = await refused(world.record(planning(1, 2), planning(3), planning(4, 2, summary="another"), planning(6)))
+    error = await refused(
+        world.record(planning(1, 2), planning(3), planning(4, 2, summary="another"), planning(6))
+    )
     assert error.reason is ErrorReason.STEP_NUMBER_WENT_BACK
     assert error.metadata["recorded"] == "3"
     shown = await world.show(AGENT, OWN)

@@ -34,7 +34,7 @@ def bundles(opa: Path, policies: Path, tmp_path_factory: pytest.TempPathFactory)
     source = folder / "policies"
     shutil.copytree(policies, source)
     build_bundle(opa, source, folder / "older.tar.gz", key, built_at=1_000)
-    (source / LIMITS).write_text("timeouts:\n  seconds: 7\n")
+    (source / LIMITS).write_text((source / LIMITS).read_text().replace("  seconds: 30", "  seconds: 7"))
     build_bundle(opa, source, folder / "newer.tar.gz", key, built_at=2_000)
     return Bundles(older=folder / "older.tar.gz", newer=folder / "newer.tar.gz", verification_key=key.public)
 

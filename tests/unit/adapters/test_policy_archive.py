@@ -98,6 +98,7 @@ def test_member_that_is_no_file_is_refused(kind: bytes) -> None:
         tar(WHOLE.items()) + b"x",
         tar(WHOLE.items()) * 2,
     ],
+    ids=["empty", "not-gzipped", "no-tar", "cut-off", "longer", "twice"],
 )
 def test_archive_that_is_not_whole_is_refused(archive: bytes) -> None:
     """Bytes that are cut off, or go on after the end, are refused with a reason."""

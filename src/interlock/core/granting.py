@@ -65,14 +65,20 @@ def final_answer(answer: PolicyAnswer, lacking: Iterable[Any]) -> PolicyAnswer:
 
 
 def hold_ends(token_ends: datetime, answer: PolicyAnswer) -> datetime:
-    """Until when an outcome is waited for: the token's life, the longest run that is allowed, and some more."""
+    """Until when an outcome is waited for: the token's life, the longest run that is allowed, and some more.
+
+    A call that no timeout bounds may run for as long as any gateway lets it.
+    """
     seconds = [
         obligation.parameters.get("seconds", 0)
         for obligation in answer.obligations
         if obligation.type == "timeout"
     ]
-    longest = max((float(each) for each in seconds if isinstance(each, int | float)), default=0.0)
+    longest = max(
+        (float(each) for each in seconds if isinstance(each, int | float)), default=_LONGEST_SECONDS
+    )
     return token_ends + LEEWAY + timedelta(seconds=min(longest, _LONGEST_SECONDS)) + DELIVERY
 
 
-_LONGEST_SECONDS = 3_600.0
+_LONGEST_SECONDS = 600.0
+"""The most that a gateway can be set to give a call that no timeout bounds, and that a timeout may be."""

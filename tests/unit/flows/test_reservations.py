@@ -11,7 +11,7 @@ from interlock.core import token
 from interlock.core.decision import Decision, Verdict
 from interlock.core.errors import ErrorReason
 from interlock.core.outcome import OutcomeKind, Usage
-from tests.proposals import AGENT, always
+from tests.proposals import AGENT, always, an_answer
 from tests.unit.flows.session_world import SessionWorld, allowing
 
 BUDGET: dict[str, Any] = {
@@ -146,6 +146,16 @@ async def test_presenting_a_token_wrongly_frees_no_place(refusal: str) -> None:
     world.clock.move(LIFE - timedelta(seconds=1))
     assert sorted(codes(await world.propose())) == ["lease.held", "quota.budget", "quota.concurrency"]
     world.clock.move(timedelta(seconds=1))
+    assert (await world.propose()).verdict is Verdict.ALLOW
+
+
+async def test_a_call_without_a_timeout_is_waited_for_longest() -> None:
+    """A place is not given to another while a call that nothing bounds may still run."""
+    world = SessionWorld(policy=always(an_answer("allow", reservations=[PLACES])))
+    await world.propose()
+    world.clock.move(timedelta(minutes=11))
+    assert (await world.propose()).verdict is Verdict.DENY
+    world.clock.move(timedelta(minutes=2))
     assert (await world.propose()).verdict is Verdict.ALLOW
 
 

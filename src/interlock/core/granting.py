@@ -22,6 +22,9 @@ LEEWAY = timedelta(seconds=60)
 DELIVERY = timedelta(seconds=30)
 """How long an outcome may be under way before what it would settle is given back."""
 
+_LONGEST_SECONDS = 600.0
+"""The most that a gateway can be set to give a call that no timeout bounds, and that a timeout may be."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Grant:
@@ -78,7 +81,3 @@ def hold_ends(token_ends: datetime, answer: PolicyAnswer) -> datetime:
         (float(each) for each in seconds if isinstance(each, int | float)), default=_LONGEST_SECONDS
     )
     return token_ends + LEEWAY + timedelta(seconds=min(longest, _LONGEST_SECONDS)) + DELIVERY
-
-
-_LONGEST_SECONDS = 600.0
-"""The most that a gateway can be set to give a call that no timeout bounds, and that a timeout may be."""

@@ -35,7 +35,7 @@ class Plan:
     scale: Sequence[int]
 
 
-_SQLITE = Extent(live_sessions=10_000, rounds=5, batches=100, weighed=(1_000, 5_000, 10_000), steps=100)
+_SQLITE = Extent(live_sessions=10_000, rounds=5, batches=50, weighed=(1_000, 5_000, 10_000), steps=100)
 _QUICK = Extent(live_sessions=100, rounds=1, batches=2, weighed=(10, 20), steps=3)
 
 PLAN = Plan(

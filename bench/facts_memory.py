@@ -22,8 +22,14 @@ from interlock.ports import SessionState
 
 TENANT_SESSIONS = 500
 
+TIDIED_EVERY_STEPS = 2
+"""So many steps take a minute, after which PostgreSQL's autovacuum looks for what is outdated."""
+
 Weigh = Callable[[], Awaitable[int]]
 """The bytes that the store takes now."""
+
+Tidy = Callable[[], None]
+"""What the store does by itself once a minute: here the minutes pass faster than its clock."""
 
 Contents = Mapping[bytes, tuple[bytes, datetime]]
 """What cells hold, and until when."""
@@ -55,7 +61,7 @@ class Written:
 
 
 async def weigh_sessions(
-    opened: OpenState, weigh: Weigh, counts: Sequence[int], *, steps: int
+    opened: OpenState, weigh: Weigh, tidy: Tidy, counts: Sequence[int], *, steps: int
 ) -> list[Weight]:
     """Let tenants write until there are as many sessions as each of the rising counts says, and weigh them then."""
     population = Population(min(TENANT_SESSIONS, counts[0]), opened.population.trajectories)
@@ -64,8 +70,10 @@ async def weigh_sessions(
     tenants = 0
     for count in counts:
         wanted = range(tenants, count // population.sessions)
-        for step in written:
+        for number, step in enumerate(written):
             await _write(opened.store.state, step, wanted)
+            if number % TIDIED_EVERY_STEPS == 0:
+                tidy()
         tenants = wanted.stop
         weights.append(Weight(sessions=tenants * population.sessions, size=await weigh() - empty))
     return weights

@@ -1,13 +1,13 @@
 """The state's cost and size on each store: a SQLite file, and a real PostgreSQL that is started for it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import apsw
-from facts_memory import Weight, weigh_sessions
+from facts_memory import Tidy, Weigh, Weight, weigh_sessions
 from facts_state import STEPS, Cost, OpenState, measure_round, observe_batches, open_state, statements
 from loops import ROLE, catalog
 from measure import BATCH
@@ -76,7 +76,7 @@ async def measure_sqlite(folder: Path, opa: Path, trajectories: Trajectories, ex
         _checkpoint(file)
         return file.stat().st_size
 
-    weights = await _weights(partial(open_state, weighed), trajectories, extent, weigh)
+    weights = await _weights(partial(open_state, weighed), trajectories, extent, weigh, lambda: None)
     return StateResults(
         title="SQLite", costs=costs, weights=weights, kept=_kept_by_kind(file, extent.weighed[-1])
     )
@@ -95,11 +95,14 @@ async def measure_postgres(
         async def weigh() -> int:
             return int(server.sql(weighed, "SELECT pg_total_relation_size('interlock.cells')"))
 
+        def tidy() -> None:
+            server.sql(weighed, "VACUUM interlock.cells")
+
         open_weighed = partial(open_state, place, address=server.url(weighed))
         return StateResults(
             title="PostgreSQL",
             costs=costs,
-            weights=await _weights(open_weighed, trajectories, extent, weigh),
+            weights=await _weights(open_weighed, trajectories, extent, weigh, tidy),
             statements=await _count_statements(server, busy, open_busy, trajectories, extent),
             server_micros=server_micros,
         )
@@ -126,10 +129,10 @@ async def _costs(
 
 
 async def _weights(
-    opening: Open, trajectories: Trajectories, extent: Extent, weigh: Callable[[], Awaitable[int]]
+    opening: Open, trajectories: Trajectories, extent: Extent, weigh: Weigh, tidy: Tidy
 ) -> list[Weight]:
     async with opening(Population(extent.weighed[-1], trajectories), steps=0) as opened:
-        return await weigh_sessions(opened, weigh, extent.weighed, steps=extent.steps)
+        return await weigh_sessions(opened, weigh, tidy, extent.weighed, steps=extent.steps)
 
 
 async def _count_statements(

@@ -35,14 +35,14 @@ class Plan:
     scale: Sequence[int]
 
 
-_SQLITE = Extent(live_sessions=10_000, rounds=5, batches=50, weighed=(1_000, 5_000, 10_000), steps=100)
+_SQLITE = Extent(live_sessions=10_000, rounds=3, batches=40, weighed=(500, 1_000, 2_000), steps=100)
 _QUICK = Extent(live_sessions=100, rounds=1, batches=2, weighed=(10, 20), steps=3)
 
 PLAN = Plan(
     sqlite=_SQLITE,
-    postgres=replace(_SQLITE, weighed=(1_000, 2_000, 4_000)),
-    compared=Effort(rounds=5, seconds=5.0),
-    scaled=Effort(rounds=1, seconds=10.0),
+    postgres=replace(_SQLITE, live_sessions=2_000, weighed=(200, 400, 800)),
+    compared=Effort(rounds=3, seconds=5.0),
+    scaled=Effort(rounds=1, seconds=8.0),
     scale=(1_000, 10_000, 100_000),
 )
 QUICK_PLAN = Plan(

@@ -8,7 +8,7 @@ _STEP = 600 * SECOND
 
 
 def end_in_steps(moment: datetime) -> int:
-    """Microseconds of an end, no earlier than it is, in whole steps of ten minutes.
+    """Microseconds of an end, no earlier than it is, in whole steps of two minutes.
 
     So most writes of something that ends later and later leave the index over its ends as it is.
     """

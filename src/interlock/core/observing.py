@@ -22,7 +22,7 @@ from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
 from interlock.core.session import Measuring, Session, digest_of_text
 
-OPERATION_CELLS = 1_024
+OPERATION_CELLS = 128
 """Operations of a tenant's tool, or that its agents name, are spread over so many cells."""
 
 _WINDOW = timedelta(seconds=WINDOW_SECONDS)

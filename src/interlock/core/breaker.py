@@ -4,7 +4,6 @@ The service moves the breaker and tells its state; whether a call may pass is th
 terms the breaker opens stands in each call's reservation.
 """
 
-import functools
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, IntEnum, auto
@@ -13,7 +12,7 @@ from typing import Literal
 import orjson
 from typing_extensions import override  # in typing from Python 3.12 on
 
-from interlock.core.cells import CellKind, cell_key
+from interlock.core.cells import CellKind, common_cell_key
 from interlock.core.facts import BreakerInput
 from interlock.core.holds import Counter, Ending, Quota, Settling, Taking, check_version, tag
 from interlock.core.moments import SECOND, to_microseconds
@@ -232,10 +231,9 @@ class BreakerCell(Quota, Counter):
         self.counts = Window()
 
 
-@functools.lru_cache(maxsize=1_024)
 def breaker_key(tenant: str, tool: str) -> bytes:
     """The key of the cell of a tool's breaker."""
-    return cell_key(CellKind.BREAKER, tenant, tool)
+    return common_cell_key(CellKind.BREAKER, tenant, tool)
 
 
 def breaker_facts(data: bytes, *, at: datetime) -> BreakerInput:

@@ -52,9 +52,9 @@ def cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
     return KIND_BYTE[kind] + cell_name(tenant, *names)
 
 
-@functools.lru_cache(maxsize=4_096)
+@functools.lru_cache(maxsize=16_384)
 def common_cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
-    """`cell_key` of a cell that many proposals share, such as an agent's or a tool's."""
+    """`cell_key` of a cell that is asked for again soon: by other proposals, or to lock, take and settle."""
     return cell_key(kind, tenant, *names)
 
 

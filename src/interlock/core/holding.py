@@ -4,14 +4,13 @@ These run within the transaction that puts the decision or the outcome on record
 so that what is held, what is used and the log always agree (case 56).
 """
 
-import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from interlock.core.breaker import BreakerCell, breaker_key
-from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.cells import CellKind, Cells, common_cell_key
 from interlock.core.errors import ErrorReason
 from interlock.core.holds import EFFECTS, Counter, Effect, Ending, Held, Quota, Settling, Standing, Taking
 from interlock.core.lease import LeaseCell
@@ -211,7 +210,7 @@ def _held_cell(holder: Holder) -> bytes:
     An identifier that begins with its time, as a UUID of version 7 does, gives neighbouring keys to decisions
     that are made together, so that a store writes few pages for many of them.
     """
-    key = _key(CellKind.HELD, holder.tenant, ("decision", holder.decision_id))
+    key = common_cell_key(CellKind.HELD, holder.tenant, "decision", holder.decision_id)
     begin = _TIME_ORDERED.match(holder.decision_id)
     return key[:1] + bytes.fromhex(begin[1] + begin[2]) + key[7:] if begin else key
 
@@ -220,14 +219,8 @@ def _cell(terms: Reservation, holder: Holder) -> bytes:
     # Told apart by their type's name: pydantic makes `isinstance` slow.
     match terms.type:
         case "lease":
-            return _key(CellKind.LEASE, holder.tenant, (terms.resource,))
+            return common_cell_key(CellKind.LEASE, holder.tenant, terms.resource)
         case "breaker":
             return breaker_key(holder.tenant, holder.tool)
         case _:
-            return _key(CellKind.BUDGET, holder.tenant, (*holder.within(terms.scope), terms.name))
-
-
-@functools.lru_cache(maxsize=8_192)
-def _key(kind: CellKind, tenant: str, names: tuple[str, ...]) -> bytes:
-    """`cell_key`: a decision asks for its keys when it locks its cells, when it takes, and when it settles."""
-    return cell_key(kind, tenant, *names)
+            return common_cell_key(CellKind.BUDGET, holder.tenant, *holder.within(terms.scope), terms.name)

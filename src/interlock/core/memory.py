@@ -1,7 +1,7 @@
 """Memory entries that agents of a tenant share, and which of them were acted on after they had changed."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from interlock.core.cells import CellKind, Cells, cell_key
 from interlock.core.facts import StaleReadInput
@@ -43,6 +43,14 @@ class MemoryEntry:
 def memory_key(tenant: str, key: str) -> bytes:
     """The cell of a tenant's memory entry."""
     return cell_key(CellKind.MEMORY, tenant, key)
+
+
+def note_write(tenant: str, key: str, version: int, digest: str, cells: Cells, at: datetime) -> None:
+    """An entry was written, by a tool or an agent; the cell is held."""
+    cell = memory_key(tenant, key)
+    entry = cells.open(cell, MemoryEntry)
+    entry.write(version, digest)
+    cells.keep(cell, entry, expire_time=at + KEPT)
 
 
 def stale_reads(tenant: str, reads: Sequence[MemoryRead], cells: Cells) -> list[StaleReadInput]:

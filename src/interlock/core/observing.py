@@ -5,7 +5,7 @@ changes nothing. What a proposal would change only by being allowed (novelty, re
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -13,11 +13,19 @@ from typing import NamedTuple
 from interlock.core import agent as agents
 from interlock.core import argument_forms, memory, novelty, provenance
 from interlock.core.agent import Agent
-from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operations, worst_of
+from interlock.core.attempts import (
+    OPERATION_SECONDS,
+    WINDOW_SECONDS,
+    Attempts,
+    Operation,
+    Operations,
+    worst_of,
+)
 from interlock.core.breaker import breaker_facts, breaker_key
 from interlock.core.call_history import TAG_BYTES
 from interlock.core.cells import KIND_BYTE, CellKind, Cells, cell_name, common_cell_key
 from interlock.core.facts import FactsInput, LoopsInput, MeasuredContextInput, RetriesInput, ViolationInput
+from interlock.core.moments import SECOND
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
 from interlock.core.session import Measuring, Session, digest_of_text
@@ -122,15 +130,9 @@ class Observe:
 
     def _count_attempt(self, cells: Cells, at: datetime) -> bool:
         """One more attempt of the operation, under its name and as the call that it is. Whether it is a retry."""
-        seconds, retry = int(at.timestamp()), False
-        for place in self._operations:
-            operations = cells.open(place.cell, Operations)
-            operation = operations.get(place.tag)
-            operation.proposed(seconds)
-            operations.put(place.tag, operation, seconds)
-            cells.keep(place.cell, operations, expire_time=at + _OPERATION)
-            retry = retry or operation.attempts > 1
-        return retry
+        seconds = int(at.timestamp())
+        tried = change_operations(self._operations, cells, at, lambda operation: operation.proposed(seconds))
+        return worst_of(tried).attempts > 1
 
     def _count_step(self, session: Session, cells: Cells, at: datetime, *, call: bytes, form: bytes) -> None:
         """The session's own: its goal, its history, its chain of digests, and what taints it."""
@@ -146,8 +148,8 @@ class Observe:
 
     def _see_goal(self, cells: Cells, at: datetime) -> None:
         heard = provenance.hear(Source.GOAL, self._proposal.goal, key=self._measuring.terms_key)
-        seen = provenance.saw(cells.open(self._terms, Sightings), heard, step=0)
-        cells.keep(self._terms, seen, expire_time=at + self._measuring.retention)
+        ends = at + self._measuring.retention
+        provenance.note_sight(heard, cells, self._terms, step=0, expire_time=ends)
 
     def _tags(self) -> tuple[bytes, bytes]:
         """What tells whether two calls are the same, and whether they are alike."""
@@ -184,7 +186,7 @@ class Observe:
         }
 
     def _retries(self, session: Session, cells: Cells) -> RetriesInput:
-        seconds = session.last_time // 1_000_000
+        seconds = session.last_time // SECOND
         operation = worst_of(cells.open(place.cell, Operations).get(place.tag) for place in self._operations)
         return {
             "operation": operation.told(seconds, key_given=bool(self._proposal.operation)),
@@ -231,6 +233,21 @@ def operation_places(
     """
     call = _operation_place(tenant, f"call {tool}", arguments_digest)
     return (call, _operation_place(tenant, "named", operation)) if operation else (call,)
+
+
+def change_operations(
+    places: Iterable[OperationPlace], cells: Cells, at: datetime, change: Callable[[Operation], None]
+) -> list[Operation]:
+    """Change the operation in each of its places, which are held; as it is then."""
+    changed = []
+    for place in places:
+        operations = cells.open(place.cell, Operations)
+        operation = operations.get(place.tag)
+        change(operation)
+        operations.put(place.tag, operation, int(at.timestamp()))
+        cells.keep(place.cell, operations, expire_time=at + _OPERATION)
+        changed.append(operation)
+    return changed
 
 
 def _operation_place(tenant: str, kind: str, name: str) -> OperationPlace:

@@ -12,11 +12,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Literal, Self, TypeGuard
 
 from interlock.core.argument_forms import Argument
+from interlock.core.cells import Cells
 from interlock.core.facts import ProvenanceInput
 from interlock.core.terms import said_in, terms_of, terms_of_value, terms_of_value_loosely, without_last_token
 
@@ -158,6 +160,12 @@ def saw(sightings: Sightings, heard: Heard, *, step: int) -> Sightings:
         full=sightings.full or left_out,
         tainted=sightings.tainted or source is Source.UNTRUSTED,
     )
+
+
+def note_sight(heard: Heard, cells: Cells, terms: bytes, *, step: int, expire_time: datetime) -> None:
+    """Add what a source said at a step to the session's cell `terms`, which is held."""
+    seen = saw(cells.open(terms, Sightings), heard, step=step)
+    cells.keep(terms, seen, expire_time=expire_time)
 
 
 def provenance_of(

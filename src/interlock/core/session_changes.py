@@ -10,9 +10,8 @@ import orjson
 from interlock.core import memory, provenance, steps
 from interlock.core.cells import CellKind, Cells
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.memory import MemoryEntry
-from interlock.core.moments import from_microseconds, to_microseconds
-from interlock.core.provenance import Sightings, Source
+from interlock.core.moments import SECOND, from_microseconds, to_microseconds
+from interlock.core.provenance import Source
 from interlock.core.session import GoalSetBy, Measuring, Session, SessionKey, digest_of_text
 from interlock.core.steps import Step, StepKind
 
@@ -107,10 +106,9 @@ class StartSession:
         session.user = self.user
         if self.goal:
             session.set_goal(self.goal, "user")
-            terms = self.key.cell(CellKind.TERMS)
             heard = provenance.hear(Source.GOAL, self.goal, key=self.measuring.terms_key)
-            seen = provenance.saw(cells.open(terms, Sightings), heard, step=0)
-            cells.keep(terms, seen, expire_time=at + self.measuring.retention)
+            terms, ends = self.key.cell(CellKind.TERMS), at + self.measuring.retention
+            provenance.note_sight(heard, cells, terms, step=0, expire_time=ends)
         cells.keep(self.key.cell(CellKind.SESSION), session, expire_time=at + self.measuring.retention)
 
 
@@ -157,14 +155,8 @@ class RecordSteps:
         session.spend.add(cost=step.cost, model_tokens=step.model_tokens)
         timeline.entries.append((to_microseconds(at), stored))
         if step.kind is StepKind.MEMORY_WRITE:
-            self._write(step, cells, at)
+            memory.note_write(self.key.tenant, step.key, step.version, step.digest, cells, at)
         return True
-
-    def _write(self, step: Step, cells: Cells, at: datetime) -> None:
-        key = memory.memory_key(self.key.tenant, step.key)
-        entry = cells.open(key, MemoryEntry)
-        entry.write(step.version, step.digest)
-        cells.keep(key, entry, expire_time=at + memory.KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +215,7 @@ def _facts(session: Session) -> dict[str, Any]:
     """Those of the facts that are about the session alone."""
     return {
         "loops": session.history.repeats(),
-        "retries": session.attempts.told(session.last_time // 1_000_000),
+        "retries": session.attempts.told(session.last_time // SECOND),
         "spend": session.spend.told(),
         "context": {
             "untrusted_since_step": session.tainted_since,

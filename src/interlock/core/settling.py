@@ -13,13 +13,12 @@ from pydantic import TypeAdapter
 from interlock.core import agent as agents
 from interlock.core import memory, observing, provenance
 from interlock.core.agent import Agent
-from interlock.core.attempts import OPERATION_SECONDS, WINDOW_SECONDS, Attempts, Operations
+from interlock.core.attempts import WINDOW_SECONDS, Attempts
 from interlock.core.call_history import RESULT_BYTES, CallHistory
-from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.cells import CellKind, Cells, common_cell_key
 from interlock.core.holding import Holder, reservation_keys, settle
-from interlock.core.memory import MemoryEntry
 from interlock.core.outcome import Outcome, OutcomeKind
-from interlock.core.provenance import Sightings, Source
+from interlock.core.provenance import Source
 from interlock.core.record import Draft
 from interlock.core.reservation import Reservation
 from interlock.core.session import Measuring, Session, SessionKey
@@ -109,10 +108,9 @@ class Settle:
             key=measuring.terms_key,
             complete=bool(outcome.result) and not outcome.result_truncated,
         )
-        self._session = decision.session.cell(CellKind.SESSION)
-        self._terms = decision.session.cell(CellKind.TERMS)
-        self._agent = cell_key(CellKind.AGENT, tenant, decision.agent)
-        self._tool = cell_key(CellKind.TOOL, tenant, decision.tool)
+        self._session, self._terms = decision.session.cells(CellKind.SESSION, CellKind.TERMS)
+        self._agent = common_cell_key(CellKind.AGENT, tenant, decision.agent)
+        self._tool = common_cell_key(CellKind.TOOL, tenant, decision.tool)
         self._operations = observing.operation_places(
             tenant, decision.tool, decision.arguments_digest, decision.operation
         )
@@ -155,10 +153,8 @@ class Settle:
         """The call ran, or may have."""
         self._note_attempt(cells)
         for write in self._outcome.memory_writes:
-            key = memory.memory_key(self._decision.tenant, write.key)
-            entry = cells.open(key, MemoryEntry)
-            entry.write(write.version, write.digest)
-            cells.keep(key, entry, expire_time=self._at + memory.KEPT)
+            tenant, at = self._decision.tenant, self._at
+            memory.note_write(tenant, write.key, write.version, write.digest, cells, at)
         session = cells.open(self._session, Session)
         if session.began:
             self._note_in_session(session, cells, elapsed)
@@ -173,13 +169,9 @@ class Settle:
         tool.ended(seconds, failed=failed)
         cells.keep(self._agent, agent, expire_time=self._at + agents.KEPT)
         cells.keep(self._tool, tool, expire_time=self._at + timedelta(seconds=WINDOW_SECONDS))
-        for place in self._operations:
-            operations = cells.open(place.cell, Operations)
-            operation = operations.get(place.tag)
-            operation.ended(seconds, failed=failed)
-            operations.put(place.tag, operation, seconds)
-            ends = self._at + timedelta(seconds=OPERATION_SECONDS)
-            cells.keep(place.cell, operations, expire_time=ends)
+        observing.change_operations(
+            self._operations, cells, self._at, lambda operation: operation.ended(seconds, failed=failed)
+        )
 
     def _note_in_session(self, session: Session, cells: Cells, elapsed: timedelta) -> None:
         outcome, decision = self._outcome, self._decision
@@ -202,8 +194,8 @@ class Settle:
 
     def _see_result(self, cells: Cells, at: datetime) -> None:
         """What the result says, as far as it came; where it did not come whole, what is missing is unknown."""
-        seen = provenance.saw(cells.open(self._terms, Sightings), self._heard, step=self._decision.step)
-        cells.keep(self._terms, seen, expire_time=at + self._measuring.retention)
+        ends = at + self._measuring.retention
+        provenance.note_sight(self._heard, cells, self._terms, step=self._decision.step, expire_time=ends)
 
     def _note_result(self, history: CallHistory) -> None:
         """What tells whether two results are the same; of a call that may not have run nothing is known."""

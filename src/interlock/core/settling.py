@@ -18,7 +18,7 @@ from interlock.core.call_history import RESULT_BYTES, CallHistory
 from interlock.core.cells import CellKind, Cells, common_cell_key
 from interlock.core.holding import Holder, reservation_keys, settle
 from interlock.core.outcome import Outcome, OutcomeKind
-from interlock.core.provenance import Source
+from interlock.core.provenance import Heard, Source
 from interlock.core.record import Draft
 from interlock.core.reservation import Reservation
 from interlock.core.session import Measuring, Session, SessionKey
@@ -102,12 +102,7 @@ class Settle:
         self._first = first
         self._at = at
         self._measuring = measuring
-        self._heard = provenance.hear(
-            Source.TRUSTED if decision.trusted else Source.UNTRUSTED,
-            outcome.result,
-            key=measuring.terms_key,
-            complete=bool(outcome.result) and not outcome.result_truncated,
-        )
+        self._heard = _heard(decision, outcome, measuring) if first and outcome.result_digest else None
         self._session, self._terms = decision.session.cells(CellKind.SESSION, CellKind.TERMS)
         self._agent = common_cell_key(CellKind.AGENT, tenant, decision.agent)
         self._tool = common_cell_key(CellKind.TOOL, tenant, decision.tool)
@@ -189,13 +184,9 @@ class Settle:
         if outcome.result_digest and not decision.trusted:
             session.taint(TOOL_RESULT, decision.tool, decision.step)
         cells.keep(self._session, session, expire_time=at + self._measuring.retention)
-        if outcome.result_digest:
-            self._see_result(cells, at)
-
-    def _see_result(self, cells: Cells, at: datetime) -> None:
-        """What the result says, as far as it came; where it did not come whole, what is missing is unknown."""
-        ends = at + self._measuring.retention
-        provenance.note_sight(self._heard, cells, self._terms, step=self._decision.step, expire_time=ends)
+        if self._heard:
+            ends = at + self._measuring.retention
+            provenance.note_sight(self._heard, cells, self._terms, step=decision.step, expire_time=ends)
 
     def _note_result(self, history: CallHistory) -> None:
         """What tells whether two results are the same; of a call that may not have run nothing is known."""
@@ -203,3 +194,13 @@ class Settle:
             result = observing.tag(self._outcome.kind.encode(), self._outcome.result_digest.encode())
             changed = self._decision.changes and self._outcome.kind is OutcomeKind.SUCCEEDED
             history.set_result(self._decision.request, result[:RESULT_BYTES], changed=changed)
+
+
+def _heard(decision: Decided, outcome: Outcome, measuring: Measuring) -> Heard:
+    """What the result says, as far as it came; where it did not come whole, what is missing is unknown."""
+    return provenance.hear(
+        Source.TRUSTED if decision.trusted else Source.UNTRUSTED,
+        outcome.result,
+        key=measuring.terms_key,
+        complete=bool(outcome.result) and not outcome.result_truncated,
+    )

@@ -1,7 +1,7 @@
 """A process that decides on a store in PostgreSQL, with many callers at once, and tells what they were given.
 
-Run with a URL, callers, rounds and what is scarce: `steps`, `budget`, `concurrency` or `lease`. It says when it
-has opened the store, waits for a line, and prints one JSON object.
+Run with a URL, callers, rounds and what is scarce: `steps`, `budget`, `concurrency`, `lease` or `probe`. It says
+when it has opened the store, waits for a line, and prints one JSON object.
 """
 
 import asyncio
@@ -46,6 +46,18 @@ ALLOWED: dict[str, list[dict[str, Any]]] = {
     ],
     "concurrency": [{"type": "concurrency", "scope": "session", "limit": LIMIT}],
     "lease": [{"type": "lease", "resource": "the-one"}],
+    "probe": [
+        {
+            "type": "breaker",
+            "probe": True,
+            "failure_percent": 50,
+            "minimum_calls": 1,
+            "window_seconds": 60,
+            "slow_milliseconds": 0,
+            "slow_percent": 100,
+            "open_seconds": 30,
+        }
+    ],
 }
 
 

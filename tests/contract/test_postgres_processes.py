@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from interlock.adapters.postgres import connect
 from interlock.adapters.postgres_address import PostgresAddress
 from interlock.adapters.store_postgres import PostgresDecisionLog
 from interlock.core import record as records
+from interlock.core.breaker import breaker_key
 from interlock.core.cells import Cells
+from interlock.core.holding import Holder, settle
+from interlock.core.outcome import OutcomeKind
 from interlock.core.record import Record
 from tests import counting_process, deciding_process
 from tests.contract.postgres import PostgresServer
@@ -26,6 +31,7 @@ from tests.contract.processes import is_alive
 from tests.contract.stores import open_postgres
 from tests.counting_process import KEY, LIMIT, Count
 from tests.drafts import a_draft
+from tests.proposals import an_answer
 from tests.waiting import until
 
 PROGRAM = Path(counting_process.__file__)
@@ -194,6 +200,36 @@ def test_the_server_ends_when_its_tests_are_killed() -> None:
     shutil.rmtree(folder)
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call of the tool failed at this time, and opened its breaker, which is half open by now."""
+
+    at: datetime
+
+    keys = (breaker_key("acme", "git_log"),)
+
+    def run(self, cells: Cells) -> None:
+        terms = an_answer("allow", reservations=deciding_process.ALLOWED["probe"]).answer.reservations
+        holder = Holder(
+            tenant="acme",
+            agent="agent-1",
+            user="",
+            session_id="session-1",
+            tool="git_log",
+            decision_id="failed-before",
+        )
+        settle(
+            terms,
+            holder,
+            cells,
+            at=self.at,
+            kind=OutcomeKind.FAILED,
+            refusal="",
+            usage=None,
+            elapsed=timedelta(seconds=1),
+        )
+
+
 @pytest.mark.parametrize(
     ("scarce", "admitted", "codes"),
     [
@@ -201,12 +237,17 @@ def test_the_server_ends_when_its_tests_are_killed() -> None:
         ("budget", deciding_process.LIMIT, ["example.allow", "quota.budget"]),
         ("concurrency", deciding_process.LIMIT, ["example.allow", "quota.concurrency"]),
         ("lease", 1, ["example.allow", "lease.held"]),
+        ("probe", 1, ["breakers.probing", "example.allow"]),
     ],
 )
 async def test_two_services_admit_exactly_the_limit(
     postgres: PostgresServer, database: PostgresAddress, scarce: str, admitted: int, codes: list[str]
 ) -> None:
-    """Two processes with 32 callers each, on one session, budget or lease: no more and no fewer (case 56)."""
+    """Two processes with 32 callers each, on one session, budget, lease or breaker (cases 56 and 57)."""
+    async with open_postgres(database) as opened:
+        await PostgresSessionState(opened).apply(
+            [Failed(datetime.now(UTC) - timedelta(minutes=5))], durable=True
+        )
     work = (str(CALLERS), "3", scarce)
     program = Path(deciding_process.__file__)
     with (

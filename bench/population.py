@@ -14,6 +14,7 @@ from crowd import TENANT, agent_name, agent_of, agents_of, session_name, session
 from loops import ROLE, catalog
 from trajectories import Trajectories
 
+from interlock.adapters.file_paths import resolve_path
 from interlock.core.agent import KEPT as AGENT_KEPT
 from interlock.core.canonical import digest
 from interlock.core.catalog import build_catalog
@@ -102,6 +103,7 @@ class Population:
                 ),
                 known,
                 lambda _: "concealed",
+                resolve_path,
             )
             for run in self.trajectories.runs
             for call in run.calls

@@ -20,6 +20,7 @@ from trajectories import read_trajectories
 
 from interlock.adapters.cells_sqlite import load_cells, save_cells
 from interlock.adapters.clock import RandomIdentifiers, SystemClock
+from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.signing_key import open_or_create
 from interlock.adapters.store_sqlite import open_store
 from interlock.core import conclusion, record, token
@@ -110,7 +111,8 @@ def measure_steps(folder: Path) -> None:
     message = told("parse the request", lambda: decision_service_pb2.DecideRequest.FromString(data))
     raw = told("to core types", lambda: wire.raw_proposal(caller, message))
     proposal = told(
-        "normalize, digest, check the schema", lambda: normalize(raw, CATALOG, lambda _: "concealed")
+        "normalize, digest, check the schema",
+        lambda: normalize(raw, CATALOG, lambda _: "concealed", resolve_path),
     )
     observe = Observe(proposal, NO_PARENT, at=now, measuring=MEASURING)
     observed = observe.run(Cells(dict.fromkeys(observe.keys, b"")))

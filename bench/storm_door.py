@@ -17,6 +17,7 @@ from storm_agents import Task
 from storm_simulation import Answer
 from storm_tool import Call, Ending
 
+from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.signing_key import open_or_create
 from interlock.compose.places import keys_folder, service_of
 from interlock.compose.policy import run_policy
@@ -97,7 +98,7 @@ class InterlockDoor:
         self._clock = clock
         self._forgets_at = EVERY_SECONDS
         self._normalize = functools.partial(
-            normalize, catalog=build_catalog([_CATALOG]), conceal=lambda _: "concealed"
+            normalize, catalog=build_catalog([_CATALOG]), conceal=lambda _: "concealed", resolve=resolve_path
         )
 
     async def decide(self, asked: Sequence[tuple[int, Task]], now: float) -> list[Answer]:

@@ -4,20 +4,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from interlock.core.cells import Cells, Change
 from interlock.core.decision import Evaluated
+from interlock.core.destinations import DestinationProblem
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
+from interlock.core.freeze import Freeze
 from interlock.core.identity import Credential
 from interlock.core.outcome import Outcome, OutcomeKind
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after, seal
-from interlock.ports import Redemption, ToolOutcomeUnknown, ToolResult
+from interlock.core.token import Claims
+from interlock.ports import Redemption, ToolCall, ToolOutcomeUnknown, ToolResult
 
 Result = TypeVar("Result")
 
@@ -207,16 +210,6 @@ def _outcome(execution: Execution) -> Outcome:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
-    """One call that reached a fake tool server."""
-
-    server: str
-    tool: str
-    arguments: Mapping[str, Any]
-    limit_seconds: float
-
-
 async def answer_done(call: ToolCall) -> ToolResult:
     """A tool that answers `done`."""
     return ToolResult(failed=False, value={"content": [{"type": "text", "text": "done"}]})
@@ -245,12 +238,44 @@ class ScriptedTools:
     async def ready(self, server: str) -> bool:
         return self.up
 
-    async def run(
-        self, server: str, tool: str, arguments: Mapping[str, Any], *, limit_seconds: float
-    ) -> ToolResult:
-        call = ToolCall(server=server, tool=tool, arguments=arguments, limit_seconds=limit_seconds)
-        self.calls.append(call)
-        return await self.behave(call)
+    async def prepare(self, call: ToolCall) -> "ScriptedCall":
+        if not self.up:
+            raise InterlockError(reason=ErrorReason.TOOL_UNAVAILABLE, message="the server is away")
+        return ScriptedCall(self, call)
+
+
+@dataclass(slots=True)
+class ScriptedCall:
+    """ports.PreparedCall of ScriptedTools."""
+
+    tools: ScriptedTools
+    call: ToolCall
+    closed: bool = False
+
+    async def run(self) -> ToolResult:
+        self.tools.calls.append(self.call)
+        return await self.tools.behave(self.call)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class OpenFreezes:
+    """ports.Freezes of a gateway that heard of these freezes just now; None: it heard nothing."""
+
+    def __init__(self, *freezes: Freeze) -> None:
+        self.known: tuple[Freeze, ...] | None = freezes
+
+    def check(self, claims: Claims) -> None:
+        if self.known is None:
+            raise InterlockError(reason=ErrorReason.FREEZES_UNKNOWN, message="nothing was heard")
+        if any(freeze.stops(claims) for freeze in self.known):
+            raise InterlockError(reason=ErrorReason.TOKEN_FROZEN, message="it is frozen")
+
+
+def no_files(roots: Mapping[str, str], text: str) -> tuple[str, str, DestinationProblem]:
+    """core.destinations.ResolvePath where there are no files: a path leads where it says, under the first root."""
+    return text, next(iter(roots)), ""
 
 
 class MemorySink:

@@ -45,6 +45,7 @@ def quiet_facts(*violations: ViolationInput) -> FactsInput:
         "provenance": [],
         "provenance_unlisted": 0,
         "novelty": {"tool": True, "shape": True, "targets": []},
+        "freezes": [],
     }
 
 
@@ -98,6 +99,8 @@ def an_input(goal: str = "", *, role: str = "reader", **arguments: Any) -> Polic
             "memory_reads": [],
             "state_digest": "",
         },
+        "destinations": [],
+        "plan": None,
         "approval": None,
         "time": {"now": "2026-03-01T12:00:00.000000Z", "unix": 1772366400},
     }

@@ -17,6 +17,7 @@ from interlock.core.normalize import normalize
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Context, Proposal, RawProposal
 from interlock.core.session import Measuring
+from tests.fakes import no_files
 
 AGENT = Caller(
     kind=CallerKind.AGENT,
@@ -98,7 +99,7 @@ def a_proposal(
         context=context,
         operation=operation,
     )
-    return normalize(raw, CATALOG, conceal=lambda value: f"concealed {len(value)} bytes")
+    return normalize(raw, CATALOG, conceal=lambda value: f"concealed {len(value)} bytes", resolve=no_files)
 
 
 def an_answer(

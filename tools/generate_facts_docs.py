@@ -110,6 +110,14 @@ escalate contains reason if {
 	reason := reasons.from_rule_at(rego.metadata.chain(), {}, target.path)
 }
 """,
+    "freezes": """\
+# While anything is frozen, nothing is deleted without a person.
+escalate contains reason if {
+	"delete" in input.tool.effects
+	count(input.facts.freezes) > 0
+	reason := reasons.from_rule(rego.metadata.chain(), {})
+}
+""",
 }
 """A rule for each topic of the facts. A test has opa check them against the schema of the input."""
 

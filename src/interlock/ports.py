@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from interlock.core.catalog import Tool
 from interlock.core.cells import Change
 from interlock.core.decision import Evaluated
+from interlock.core.destinations import Destination
 from interlock.core.errors import InterlockError
+from interlock.core.execution import Progress
+from interlock.core.freeze import Freeze
 from interlock.core.identity import Credential
+from interlock.core.obligations import Sandbox
 from interlock.core.outcome import MemoryWrite, Outcome, Usage
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import Draft, Head, Record, RecordType
-from interlock.core.token import VerifyingKeys
+from interlock.core.token import Claims, PlanStep, VerifyingKeys
 
 Result = TypeVar("Result")
 
@@ -165,6 +170,7 @@ class Redemption:
     tool: str
     expire_time: datetime
     start_time: datetime
+    plan: PlanStep | None = None
 
 
 class Ledger(Protocol):
@@ -173,7 +179,8 @@ class Ledger(Protocol):
     async def redeem(self, redemption: Redemption) -> str | None:
         """Mark the token as used, durable on return. None for the first, else the first's execution_id.
 
-        Where it raises, the token is not used and nothing may run.
+        Where it raises, the token is not used and nothing may run. Raises also InterlockError: STEP_NOT_DUE, in the
+        same transaction, for a step of a plan unless each step that it comes `after` succeeded here.
         """
         ...
 
@@ -209,6 +216,40 @@ class Outbox(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One permitted call. `idempotency_key` is the token's jti: the same is never given to two calls.
+
+    `destinations` are where the arguments lead, as the token has it; `max_result_bytes` is the most that the
+    connector has to read of an answer; `sandbox` is what an obligation demands of the place where it runs.
+    """
+
+    tool: Tool
+    arguments: Mapping[str, Any]
+    destinations: tuple[Destination, ...] = ()
+    idempotency_key: str
+    limit_seconds: float
+    max_result_bytes: int
+    sandbox: Sandbox | None = None
+    progress: Progress | None = None
+
+
+class PreparedCall(Protocol):
+    """A call that can be made now: its server is there, its address resolved, its files open."""
+
+    async def run(self) -> "ToolResult":
+        """Make the call once, never again by itself, within its `limit_seconds`.
+
+        Raises ToolOutcomeUnknown where it may or may not have run, also after `limit_seconds`. Cancelled, it tells
+        the tool so where the protocol can.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what was held for the call; also where it was never run. Never raises."""
+        ...
+
+
 class ToolRunner(Protocol):
     """The way out to the tools."""
 
@@ -216,12 +257,11 @@ class ToolRunner(Protocol):
         """Whether the server can be called now; False too for a server that is not known."""
         ...
 
-    async def run(
-        self, server: str, tool: str, arguments: Mapping[str, Any], *, limit_seconds: float
-    ) -> "ToolResult":
-        """Call the tool once, never again by itself.
+    async def prepare(self, call: ToolCall) -> PreparedCall:
+        """Make sure that the call can be made exactly as it was decided; nothing of it is done yet.
 
-        Raises ToolOutcomeUnknown where it may or may not have run, also after `limit_seconds`.
+        Raises InterlockError: TOOL_UNAVAILABLE, TOOL_DRIFTED, DESTINATION_CHANGED, ADDRESS_REFUSED or
+        OBLIGATION_UNSUPPORTED.
         """
         ...
 
@@ -248,4 +288,29 @@ class OutcomeSink(Protocol):
 
     async def deliver(self, outcome: Outcome) -> None:
         """Deliver once more; the same outcome again changes nothing. Raises InterlockError."""
+        ...
+
+
+class Freezes(Protocol):
+    """What a gateway knows of freezes."""
+
+    def check(self, claims: Claims) -> None:
+        """Raises InterlockError: TOKEN_FROZEN, or FREEZES_UNKNOWN where nothing was heard for too long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolDrift:
+    """A tool whose server lists it otherwise than the catalog pins it. `listed_digest` is empty where it is gone."""
+
+    tool: str
+    pinned_digest: str
+    listed_digest: str
+
+
+class ControlService(Protocol):
+    """What a gateway tells the decision service of itself, and hears."""
+
+    async def attend(self, obligations: Sequence[str], drifted: Sequence[ToolDrift]) -> Sequence[Freeze]:
+        """What is frozen, or was until a short time ago. Raises InterlockError."""
         ...

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from interlock.cli.main import application
-from interlock.compose import settings
+from interlock.compose import gateway_settings, settings, settings_parts
 from interlock.compose.settings import load_settings
 from interlock.core.errors import ErrorReason
 from interlock.rpc.status import CODES
@@ -25,11 +25,15 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SECTIONS: dict[str, type[BaseModel]] = {
     "The top of the file": settings.Settings,
     "`[service]`": settings.ServiceSettings,
-    "`[service.tls]`": settings.Tls,
+    "`[service.tls]`": settings_parts.Tls,
     "`[service.policy]`": settings.PolicySettings,
-    "`[gateway]`": settings.GatewaySettings,
-    "`[gateway.tls]`": settings.Tls,
-    "`[gateway.servers.NAME]`": settings.McpServerSettings,
+    "`[gateway]`": gateway_settings.GatewaySettings,
+    "`[gateway.tls]`": settings_parts.Tls,
+    "`[gateway.servers.NAME]`": gateway_settings.McpServerSettings,
+    "`[gateway.http.NAME]`": gateway_settings.HttpServerSettings,
+    "`[gateway.commands.NAME]`": gateway_settings.CommandServerSettings,
+    "`[gateway.mcp]`": gateway_settings.McpFrontSettings,
+    "`[gateway.forward]`": gateway_settings.HttpForwardSettings,
 }
 TABLES = {"service", "gateway"}
 """Fields of the top that have a section instead of a row."""

@@ -17,7 +17,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult
 from interlock.core.outcome import OutcomeKind
 from interlock.flows.execute import Executor, Gateway
-from tests.fakes import CountingIdentifiers, OneKeyPair, SettableClock
+from tests.fakes import CountingIdentifiers, OneKeyPair, OpenFreezes, SettableClock, no_files
 from tests.tokens import EXPECTED, a_token
 
 ODD_SERVER = Path(__file__).parents[1] / "mcp_servers" / "odd_server.py"
@@ -48,6 +48,8 @@ class Inside:
                 catalog=self.catalog,
                 ledger=self.ledger,
                 tools=tools,
+                freezes=OpenFreezes(),
+                resolve=no_files,
                 clock=self.clock,
                 identifiers=CountingIdentifiers(f"execution-of-{path.stem}"),
                 limit_seconds=SECONDS,

@@ -20,8 +20,9 @@ from interlock.adapters.mcp_servers import McpServer, McpServerError, McpServers
 from interlock.core.canonical import canonicalize, parse_canonical
 from interlock.core.outcome import MemoryWrite, Usage
 from interlock.core.strict_json import MAX_INTEGER
-from interlock.ports import ToolOutcomeUnknown, ToolResult
-from tests.fakes import ScriptedTools, ToolCall, answer_done, answer_error, answer_nothing
+from interlock.ports import ToolCall, ToolOutcomeUnknown, ToolResult
+from tests.fakes import ScriptedTools, answer_done, answer_error, answer_nothing
+from tests.tool_calls import run
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -106,13 +107,13 @@ async def test_the_git_server_works(repository: Path) -> None:
     )
     async with McpServers({"git": command}) as servers:
         await servers.until_ready("git")
-        log = await servers.run("git", "git_log", {"repo_path": str(repository)}, limit_seconds=LONG)
+        log = await run(servers, "git", "git_log", {"repo_path": str(repository)}, limit_seconds=LONG)
         assert not log.failed
         assert "first notes" in log.value["content"][0]["text"]
-        outside = await servers.run("git", "git_log", {"repo_path": "/"}, limit_seconds=LONG)
+        outside = await run(servers, "git", "git_log", {"repo_path": "/"}, limit_seconds=LONG)
         assert outside.failed
         assert outside.value["isError"] is True
-        unknown = await servers.run("git", "git_push", {}, limit_seconds=LONG)
+        unknown = await run(servers, "git", "git_push", {}, limit_seconds=LONG)
         assert (unknown.failed, unknown.value["error"]["code"]) == (True, -32602)
         names = [tool["name"] for tool in await servers.list_tools("git")]
         assert {"git_status", "git_commit"} <= set(names)
@@ -140,7 +141,7 @@ values = st.recursive(
 async def test_the_tool_gets_the_very_value(servers: McpServers, arguments: dict[str, Any]) -> None:
     """What arrives at the tool has the canonical form that was hashed, null and fraction included (invariant 3)."""
     hashed = canonicalize(arguments)
-    result = await servers.run("odd", "echo", parse_canonical(hashed), limit_seconds=LONG)
+    result = await run(servers, "odd", "echo", parse_canonical(hashed), limit_seconds=LONG)
     assert canonicalize(json.loads(result.value["content"][0]["text"], parse_int=float)) == hashed
 
 
@@ -151,21 +152,21 @@ async def tools(request: pytest.FixtureRequest, servers: McpServers) -> AnyTools
     behaviours = {"echo": answer_done, "fail": answer_error, "die": answer_nothing}
 
     async def behave(call: ToolCall) -> ToolResult:
-        return await behaviours[call.tool](call)
+        return await behaviours[call.tool.name](call)
 
     return ScriptedTools(behave=behave)
 
 
 async def test_an_answer_is_a_result(tools: AnyTools) -> None:
     """A tool that answers gives its answer as MCP has it, and has not failed."""
-    result = await tools.run("odd", "echo", {"text": "done"}, limit_seconds=LONG)
+    result = await run(tools, "odd", "echo", {"text": "done"}, limit_seconds=LONG)
     assert not result.failed
     assert result.value["content"][0]["type"] == "text"
 
 
 async def test_an_error_of_the_tool_is_a_failed_result(tools: AnyTools) -> None:
     """A tool that answers with an error has failed, and its words are the result."""
-    result = await tools.run("odd", "fail", {}, limit_seconds=LONG)
+    result = await run(tools, "odd", "fail", {}, limit_seconds=LONG)
     assert result.failed
     assert result.value["content"][0]["text"] == "no such file"
     assert result.value["isError"] is True
@@ -174,16 +175,16 @@ async def test_an_error_of_the_tool_is_a_failed_result(tools: AnyTools) -> None:
 async def test_a_server_that_is_lost_in_a_call_leaves_it_unknown(tools: AnyTools) -> None:
     """When no answer can come any more, nobody claims to know whether the tool ran (invariant 8)."""
     with pytest.raises(ToolOutcomeUnknown):
-        await tools.run("odd", "die", {}, limit_seconds=LONG)
+        await run(tools, "odd", "die", {}, limit_seconds=LONG)
 
 
 async def test_a_lost_server_is_started_again_and_the_call_is_not(own: McpServers, journal: Path) -> None:
     """After a death the server comes back by itself, the call that it died of does not (invariant 8, case 25)."""
     with pytest.raises(ToolOutcomeUnknown):
-        await own.run("odd", "die", {}, limit_seconds=LONG)
+        await run(own, "odd", "die", {}, limit_seconds=LONG)
     await until(lambda: len(process_ids(journal)) == 2, poll_seconds=0.02)
     await own.until_ready("odd")
-    assert not (await own.run("odd", "echo", {}, limit_seconds=LONG)).failed
+    assert not (await run(own, "odd", "echo", {}, limit_seconds=LONG)).failed
     assert noted(journal) == ["die", "echo"]
 
 
@@ -202,7 +203,7 @@ async def test_a_killed_server_is_not_ready_until_it_is_back(journal: Path) -> N
         await until(lambda: bool(delays), poll_seconds=0.01)
         assert not await servers.ready("odd")
         with pytest.raises(ToolOutcomeUnknown):
-            await servers.run("odd", "echo", {}, limit_seconds=LONG)
+            await run(servers, "odd", "echo", {}, limit_seconds=LONG)
         with pytest.raises(McpServerError, match="not ready"):
             await servers.list_tools("odd")
     assert noted(journal) == []
@@ -213,16 +214,16 @@ async def test_a_call_past_its_limit_is_unknown_and_the_server_goes_on(
 ) -> None:
     """A tool that hangs ends in its time limit as unknown, ran once, and others can still be called (case 25)."""
     with pytest.raises(ToolOutcomeUnknown):
-        await own.run("odd", "hang", {}, limit_seconds=0.2)
-    assert not (await own.run("odd", "echo", {}, limit_seconds=LONG)).failed
+        await run(own, "odd", "hang", {}, limit_seconds=0.2)
+    assert not (await run(own, "odd", "echo", {}, limit_seconds=LONG)).failed
     assert noted(journal) == ["hang", "echo"]
 
 
 async def test_calls_do_not_wait_for_each_other(servers: McpServers) -> None:
     """While one call hangs, another is answered."""
-    hanging = asyncio.create_task(servers.run("odd", "hang", {}, limit_seconds=LONG))
+    hanging = asyncio.create_task(run(servers, "odd", "hang", {}, limit_seconds=LONG))
     results = await asyncio.gather(
-        *(servers.run("odd", "echo", {"number": number}, limit_seconds=LONG) for number in range(20))
+        *(run(servers, "odd", "echo", {"number": number}, limit_seconds=LONG) for number in range(20))
     )
     assert [result.value["structuredContent"] for result in results] == [
         {"number": number} for number in range(20)
@@ -235,26 +236,26 @@ async def test_calls_do_not_wait_for_each_other(servers: McpServers) -> None:
 
 async def test_a_protocol_error_is_a_failed_result(servers: McpServers) -> None:
     """A JSON-RPC error is the server's answer, and comes as a failed call with its code and words."""
-    result = await servers.run("odd", "break_protocol", {}, limit_seconds=LONG)
+    result = await run(servers, "odd", "break_protocol", {}, limit_seconds=LONG)
     assert result == ToolResult(failed=True, value={"error": {"code": -32603, "message": "broken"}})
 
 
 async def test_a_protocol_error_that_does_not_say_whether_it_ran_is_unknown(servers: McpServers) -> None:
     """A timeout that the server itself tells of leaves open whether the tool ran."""
     with pytest.raises(ToolOutcomeUnknown):
-        await servers.run("odd", "time_out_inside", {}, limit_seconds=LONG)
+        await run(servers, "odd", "time_out_inside", {}, limit_seconds=LONG)
 
 
 async def test_large_integers_of_a_tool_arrive_whole(servers: McpServers) -> None:
     """A tool's answer is not squeezed into doubles on the way."""
-    result = await servers.run("odd", "number", {}, limit_seconds=LONG)
+    result = await run(servers, "odd", "number", {}, limit_seconds=LONG)
     assert result.value["structuredContent"] == {"id": 2**60}
 
 
 async def test_what_a_tool_says_that_it_used_and_wrote_arrives(servers: McpServers) -> None:
     """Usage and memory writes in `_meta` come with the result, which still holds them."""
     said = {USAGE: {"cost": 3}, MEMORY_WRITES: [{"key": "plan", "version": 4}]}
-    result = await servers.run("odd", "account", said, limit_seconds=LONG)
+    result = await run(servers, "odd", "account", said, limit_seconds=LONG)
     assert result.usage == Usage(cost=3)
     assert result.memory_writes == (MemoryWrite(key="plan", version=4, digest=""),)
     assert result.value["_meta"] == said
@@ -263,7 +264,7 @@ async def test_what_a_tool_says_that_it_used_and_wrote_arrives(servers: McpServe
 async def test_what_a_tool_says_malformed_is_warned_of_without_its_value(servers: McpServers) -> None:
     """A usage that is out of form is ignored; the log names the key, and nothing of the value (case 63)."""
     with structlog.testing.capture_logs() as logged:
-        result = await servers.run("odd", "account", {USAGE: {"cost": "confidential"}}, limit_seconds=LONG)
+        result = await run(servers, "odd", "account", {USAGE: {"cost": "confidential"}}, limit_seconds=LONG)
     assert (result.failed, result.usage) == (False, None)
     assert logged == [
         {
@@ -287,7 +288,7 @@ async def test_a_server_gets_its_own_variables_and_none_of_ours(
     }
     async with McpServers(described) as servers:
         await servers.until_ready("odd")
-        seen = (await servers.run("odd", "environment", {}, limit_seconds=LONG)).value["structuredContent"]
+        seen = (await run(servers, "odd", "environment", {}, limit_seconds=LONG)).value["structuredContent"]
     assert seen["TOKEN"] == "its own"
     assert set(seen) - {"TOKEN", "LC_CTYPE"} <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"}
 

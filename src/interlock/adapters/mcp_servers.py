@@ -33,7 +33,8 @@ from mcp.types import (
 from interlock.adapters import mcp_meta
 from interlock.adapters.backoff import jittered
 from interlock.adapters.child_process import ends_with_us
-from interlock.ports import ToolOutcomeUnknown, ToolResult
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.ports import ToolCall, ToolOutcomeUnknown, ToolResult
 
 logger = structlog.get_logger()
 
@@ -42,6 +43,8 @@ START_SECONDS = 30.0
 
 STEADY_SECONDS = 30.0
 """A server that was ready so long is restarted as if it were the first time."""
+
+RETRY_AFTER_SECONDS = 1.0
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 30.0
@@ -118,28 +121,23 @@ class McpServers:
         except TimeoutError as error:
             raise McpServerError(f"server `{server}` is not ready: {supervised.cause}") from error
 
-    async def run(
-        self, server: str, tool: str, arguments: Mapping[str, Any], *, limit_seconds: float
-    ) -> ToolResult:
-        """Call the tool; its answer as MCP has it (`content`, `structuredContent`, `isError`).
-
-        An answer that is a JSON-RPC error is the value `{"error": {"code", "message"}}` of a failed call.
-        Raises ToolOutcomeUnknown: no answer in time, the server was lost, or the answer is no MCP.
-        """
-        session = self._servers[server].session
-        if session is None:
-            raise ToolOutcomeUnknown(f"server `{server}` went away")
-        request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=dict(arguments)))
-        try:
-            async with asyncio.timeout(limit_seconds):
-                # Not `call_tool`: it also checks the answer against the tool's output schema, which is no matter
-                # of whether the tool ran, and may ask the server for its tools first.
-                result = await session.send_request(request, CallToolResult)
-        except MCPError as error:
-            return _protocol_error(error)
-        except Exception as error:  # whatever it is, the tool may have run
-            raise ToolOutcomeUnknown(f"server `{server}` gave no answer: {_cause(error)}") from error
-        return _result(_dump(result), failed=result.is_error, server=server, tool=tool)
+    async def prepare(self, call: ToolCall) -> "_PreparedMcpCall":
+        """As ports.ToolRunner."""
+        server = self._servers.get(call.tool.server)
+        if call.sandbox is not None:
+            raise InterlockError(
+                reason=ErrorReason.OBLIGATION_UNSUPPORTED,
+                message="a tool of an MCP server runs in no sandbox of the gateway's",
+                metadata={"obligation": "sandbox"},
+            )
+        if server is None or server.session is None:
+            raise InterlockError(
+                reason=ErrorReason.TOOL_UNAVAILABLE,
+                message=f"the server `{call.tool.server}` of tool `{call.tool.name}` cannot be called now; "
+                "the token was not redeemed",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        return _PreparedMcpCall(server, call)
 
     async def list_tools(self, server: str) -> list[dict[str, Any]]:
         """The server's tools as its `tools/list` tells them, all pages. Raises McpServerError."""
@@ -151,6 +149,44 @@ class McpServers:
                 return await _list_tools(session)
         except Exception as error:
             raise McpServerError(f"server `{server}` did not list its tools: {_cause(error)}") from error
+
+
+class _PreparedMcpCall:
+    """ports.PreparedCall of a tool of an MCP server."""
+
+    def __init__(self, server: "_Supervised", call: ToolCall) -> None:
+        self._server = server
+        self._call = call
+
+    async def run(self) -> ToolResult:
+        """Call the tool; its answer as MCP has it (`content`, `structuredContent`, `isError`).
+
+        An answer that is a JSON-RPC error is the value `{"error": {"code", "message"}}` of a failed call.
+        Raises ToolOutcomeUnknown: no answer in time, the server was lost, or the answer is no MCP.
+        """
+        server, tool, session = (
+            self._call.tool.server,
+            self._call.tool.entry.name_at_server,
+            self._server.session,
+        )
+        if session is None:
+            raise ToolOutcomeUnknown(f"server `{server}` went away")
+        request = CallToolRequest(
+            params=CallToolRequestParams(name=tool, arguments=dict(self._call.arguments))
+        )
+        try:
+            async with asyncio.timeout(self._call.limit_seconds):
+                # Not `call_tool`: it also checks the answer against the tool's output schema, which is no matter
+                # of whether the tool ran, and may ask the server for its tools first.
+                result = await session.send_request(request, CallToolResult)
+        except MCPError as error:
+            return _protocol_error(error)
+        except Exception as error:  # whatever it is, the tool may have run
+            raise ToolOutcomeUnknown(f"server `{server}` gave no answer: {_cause(error)}") from error
+        return _result(_dump(result), failed=result.is_error, server=server, tool=tool)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class _Supervised:

@@ -43,6 +43,14 @@ NEXT_STEPS = {
     "SESSION_ALREADY_STARTED": "choose a new session_id, and start the session before anything is proposed in it",
     "SESSION_NOT_FOUND": "check session_id and agent, and that the credential may see that session",
     "STEP_NUMBER_WENT_BACK": "number steps from the session's last_step_number on, which GetSession gives",
+    "TOKEN_FROZEN": "ask the operators why it is frozen (`interlock freezes`), and propose the call again afterwards",
+    "FREEZES_UNKNOWN": _NOTHING_RAN,
+    "TOOL_DRIFTED": "compare the tool with its catalog entry, and import it again (`interlock catalog import`)",
+    "DESTINATION_CHANGED": "propose the call again, so that it is decided on where its arguments lead now",
+    "ADDRESS_REFUSED": "name an address that the gateway may reach, or have an operator permit this one",
+    "STEP_NOT_DUE": "execute the steps before it first; " + _NOTHING_RAN,
+    "PLAN_NOT_FOUND": "name the decision_id of a plan of the same agent, and one of its steps",
+    "FREEZE_NOT_FOUND": "list what is frozen with `interlock freezes`",
 }
 """By ErrorReason; those that are missing have nothing to add to their status code or their violations."""
 

@@ -14,6 +14,7 @@ import structlog
 
 from interlock.adapters import catalog_files
 from interlock.adapters.clock import RandomIdentifiers, SystemClock
+from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.keyed_digest import KeyedDigest
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_key
@@ -151,6 +152,7 @@ def _handlers(
             normalize,
             catalog=catalog_files.load_catalog(service.catalog),
             conceal=KeyedDigest(secret, "concealed-arguments"),
+            resolve=resolve_path,
         ),
         coalescer=coalescer,
         report=functools.partial(report_outcome, reporting=reporting),

@@ -11,12 +11,12 @@ from interlock.adapters.catalog_files import load_catalog
 from interlock.adapters.ledger_sqlite import open_ledger
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
+from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.keys import list_keys
 from interlock.compose.opa import locate_opa
 from interlock.compose.places import keys_folder, ledger_file
 from interlock.compose.settings import (
     DEVELOPMENT,
-    GatewaySettings,
     ServiceSettings,
     Settings,
     is_loopback,

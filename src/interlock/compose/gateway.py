@@ -11,14 +11,18 @@ import structlog
 from interlock.adapters import catalog_files
 from interlock.adapters.backoff import jittered
 from interlock.adapters.clock import RandomIdentifiers, SystemClock
+from interlock.adapters.connectors import Connectors
+from interlock.adapters.file_paths import resolve_path
+from interlock.adapters.freeze_watch import FreezeWatch
 from interlock.adapters.ledger_sqlite import SqliteLedger
 from interlock.adapters.mcp_servers import McpServer, McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
+from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.places import gateway_of, ledger_file
 from interlock.compose.process import Process, Serving, background, serve
-from interlock.compose.settings import GatewaySettings, Settings, is_loopback
+from interlock.compose.settings import Settings, is_loopback
 from interlock.compose.tokens import expected_by, remote_keys
 from interlock.core.catalog import Catalog, CatalogError
 from interlock.flows.deliver import Deliverer
@@ -57,7 +61,9 @@ async def serve_gateway(settings: Settings, announce: Serving) -> None:
                 expected=expected_by(settings, gateway),
                 catalog=catalog,
                 ledger=ledger,
-                tools=tools,
+                tools=Connectors(dict.fromkeys(gateway.servers, tools)),
+                freezes=FreezeWatch(),
+                resolve=resolve_path,
                 clock=SystemClock(),
                 identifiers=RandomIdentifiers(),
                 limit_seconds=gateway.longest_execution_seconds,

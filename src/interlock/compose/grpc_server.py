@@ -7,7 +7,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from interlock.compose.settings import Tls
+from interlock.compose.settings_parts import Tls
 from interlock.rpc.health import Health
 
 LARGEST_MESSAGE_BYTES = 8 * 1024 * 1024

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from interlock.compose.settings import GatewaySettings, ServiceSettings, Settings, SettingsError
+from interlock.compose.gateway_settings import GatewaySettings
+from interlock.compose.settings import ServiceSettings, Settings, SettingsError
 
 
 def service_of(settings: Settings) -> ServiceSettings:

@@ -13,8 +13,10 @@ import grpc
 import structlog
 from aiohttp import web
 
+from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError, build_server
-from interlock.compose.settings import GatewaySettings, ServiceSettings, Tls
+from interlock.compose.settings import ServiceSettings
+from interlock.compose.settings_parts import Tls
 from interlock.rpc.health import Check, Health
 from interlock.rpc.http_endpoints import http_application
 

@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -27,33 +25,20 @@ from pydantic_settings import (
 )
 
 from interlock.adapters.postgres_address import VERIFIED, PostgresAddress, parse_address
+from interlock.compose.gateway_settings import GatewaySettings
+from interlock.compose.settings_parts import Address, Closed, Identifier, Seconds, Tls
 
 PREFIX = "INTERLOCK_"
 DEVELOPMENT = "dev"
 # Read elsewhere: the OPA to use, the file of settings, and what the command line's client needs.
 _NOT_SETTINGS = {"OPA", "CONFIG", "CREDENTIAL", "ADDRESS", "GATEWAY_ADDRESS"}
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
-Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
-Seconds = Annotated[float, Field(gt=0, le=600)]
-
 
 class SettingsError(ValueError):
     """Settings that cannot be used; the message names each setting and what to do."""
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Tls(_Closed):
-    """PEM files of the server's certificate chain and its private key."""
-
-    certificate: Path
-    private_key: Path
-
-
-class PolicySettings(_Closed):
+class PolicySettings(Closed):
     """What decides: policies built from `directory` at start, or a signed `bundle`; run by our own OPA or another.
 
     `opa_url` names an OPA that runs elsewhere and must serve exactly `revision`; `opa_token_file` holds the
@@ -83,7 +68,7 @@ class PolicySettings(_Closed):
         return self
 
 
-class ServiceSettings(_Closed):
+class ServiceSettings(Closed):
     """The decision service. Sizes are counts of proposals; times are in seconds."""
 
     listen: Address = "127.0.0.1:7410"
@@ -127,48 +112,6 @@ class ServiceSettings(_Closed):
             raise ValueError("`store_password_file` needs `store`, the PostgreSQL that it is for")
         if self.store_password_file and parse_address(self.store).password:
             raise ValueError("set a password in `store` or in `store_password_file`, not in both")
-        return self
-
-
-class McpServerSettings(_Closed):
-    """An MCP server that the gateway runs: its command line, and the only environment that it gets."""
-
-    command: Annotated[str, Field(min_length=1)]
-    args: tuple[str, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
-    cwd: Path | None = None
-
-
-class GatewaySettings(_Closed):
-    """An execution gateway. `name` is the audience of its tokens, and `credential_file` holds its credential.
-
-    The decision service's public keys come from `jwks_url` or `jwks_file`. `decision_service_ca` is the CA
-    certificate (PEM) that its own are checked with, at `decision_service` and at `jwks_url`.
-    """
-
-    name: Identifier
-    tenant: Identifier
-    listen: Address = "127.0.0.1:7420"
-    http_listen: Address = "127.0.0.1:7421"
-    tls: Tls | None = None
-    data_dir: Path = Path(".interlock/gateway")
-    issuer: Annotated[str, Field(min_length=1, max_length=256)] = "interlock"
-    decision_service: Address = "127.0.0.1:7410"
-    decision_service_ca: Path | None = None
-    credential_file: Path
-    jwks_url: str = ""
-    jwks_file: Path | None = None
-    catalog: Annotated[tuple[Path, ...], Field(min_length=1)]
-    servers: dict[Identifier, McpServerSettings]
-    leeway_seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
-    ledger_limit_seconds: Seconds = 2.0
-    longest_execution_seconds: Seconds = 300.0
-    drain_seconds: Seconds = 10.0
-
-    @model_validator(mode="after")
-    def _one_source_of_keys(self) -> Self:
-        if bool(self.jwks_url) == bool(self.jwks_file):
-            raise ValueError("set exactly one of `jwks_url` and `jwks_file`")
         return self
 
 

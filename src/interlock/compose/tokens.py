@@ -9,8 +9,9 @@ from typing import Any
 
 from interlock.adapters.clock import SystemClock
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
+from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.places import gateway_of
-from interlock.compose.settings import GatewaySettings, Settings, SettingsError
+from interlock.compose.settings import Settings, SettingsError
 from interlock.core import token
 
 

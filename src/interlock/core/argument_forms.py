@@ -33,6 +33,7 @@ _KINDS: Mapping[ArgumentRole, Kind] = {
     ArgumentRole.AMOUNT: "amount",
     ArgumentRole.PATH: "path",
     ArgumentRole.CURSOR: "text",
+    ArgumentRole.URL: "host",
 }
 
 # The exact form, so that nobody hides an argument by calling it concealed.

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from interlock.core import json_pointer
 from interlock.core.canonical import UnencodableError, canonicalize, digest_of
+from interlock.core.connector_entries import CommandEntry, HttpEntry
 
 MAX_VIOLATIONS = 16
 """How many schema violations of one call are told; a model repairs the first few and asks again."""
@@ -21,6 +22,8 @@ MAX_ENTRY_BYTES = 65_536
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
 Pointer = Annotated[str, StringConstraints(pattern=r"^/.+$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00]{0,1023}$")]
 
 
 class CatalogError(ValueError):
@@ -46,6 +49,7 @@ class ArgumentRole(StrEnum):
     AMOUNT = "amount"
     PATH = "path"
     CURSOR = "cursor"
+    URL = "url"
 
 
 class ResultTrust(StrEnum):
@@ -62,6 +66,10 @@ class ToolEntry(BaseModel):
     record or a log in clear. `cost` is in millionths of the catalog's currency, per call. `roles` says by
     such pointers what arguments stand for; a role holds for all that is inside, and the longest pointer wins.
     Unsaid, `results` are untrusted (rule 0).
+
+    `listed_name` is what the tool's MCP server calls it, empty where that is `name`; `listed_digest` pins what the
+    server listed when a person imported it (core.tool_listing). A tool that is no MCP server's has `http` or
+    `command`. `idempotent_by_key` says that the tool does nothing again for a key that it has seen.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -75,6 +83,16 @@ class ToolEntry(BaseModel):
     cost: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
     roles: dict[Pointer, Annotated[ArgumentRole, Field(strict=False)]] = Field(default_factory=dict)
     results: Annotated[ResultTrust, Field(strict=False)] = ResultTrust.UNTRUSTED
+    listed_name: Annotated[str, Field(max_length=128)] = ""
+    listed_digest: Digest | None = None
+    http: HttpEntry | None = None
+    command: CommandEntry | None = None
+    idempotent_by_key: bool = False
+
+    @property
+    def name_at_server(self) -> str:
+        """What the tool's server calls it."""
+        return self.listed_name or self.name
 
     def stated(self) -> dict[str, Any]:
         """The entry as JSON, for its digest.
@@ -83,20 +101,34 @@ class ToolEntry(BaseModel):
         digest (case 64).
         """
         stated = self.model_dump(mode="json")
-        if not self.roles:
-            del stated["roles"]
-        if self.results is ResultTrust.UNTRUSTED:
-            del stated["results"]
+        for name in _LATER_FIELDS:
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+                del stated[name]
         return stated
 
 
+_LATER_FIELDS = (
+    "roles",
+    "results",
+    "listed_name",
+    "listed_digest",
+    "http",
+    "command",
+    "idempotent_by_key",
+)
+
+
 class CatalogFile(BaseModel):
-    """One catalog file: tools of one MCP server behind one gateway."""
+    """One catalog file: tools of one server behind one gateway.
+
+    `roots` are folders by name, on the gateway's machine: what the tools' `path` arguments must stay under.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     gateway: Identifier
     server: Identifier
+    roots: dict[Identifier, Folder] = Field(default_factory=dict)
     tools: Annotated[tuple[ToolEntry, ...], Field(strict=False)]
 
 
@@ -118,6 +150,7 @@ class Tool:
     server: str
     digest: str
     validator: jsonschema_rs.Validator
+    roots: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -168,6 +201,8 @@ def build_catalog(files: Iterable[CatalogFile]) -> Catalog:
 
 def _compile(file: CatalogFile, entry: ToolEntry) -> Tool:
     stated = entry.stated() | {"gateway": file.gateway, "server": file.server}
+    if file.roots:
+        stated["roots"] = file.roots
     _check_pointers(entry, "sensitive", entry.sensitive)
     _check_pointers(entry, "role", entry.roles)
     _check_size(entry)
@@ -177,6 +212,7 @@ def _compile(file: CatalogFile, entry: ToolEntry) -> Tool:
         server=file.server,
         digest=digest_of(stated),
         validator=_validator(entry),
+        roots=MappingProxyType(file.roots),
     )
 
 

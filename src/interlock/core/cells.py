@@ -33,6 +33,9 @@ class CellKind(IntEnum):
     LEASE = 12
     BREAKER = 13
     SECRET = 14
+    FREEZES = 15
+    GATEWAY = 16
+    PLAN = 17
 
 
 KIND_BYTE = {kind: bytes([kind]) for kind in CellKind}

@@ -5,17 +5,18 @@ or a lost reply, gives the same decision and the same token (invariant 9).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from interlock.core import record as records
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
+from interlock.core.destinations import digest_of_destinations
 from interlock.core.errors import InterlockError
 from interlock.core.granting import Grant, final_answer, hold_ends, refused
 from interlock.core.holding import Holder
 from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
-from interlock.core.policy_input import PolicyInput
+from interlock.core.policy_input import DestinationInput, PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
 from interlock.core.reservation import RETRY_AFTER, Lease
@@ -75,6 +76,8 @@ def policy_input(proposal: Proposal, observed: Observed, now: datetime) -> Polic
         },
         "arguments": dict(proposal.disclosed_arguments),
         "arguments_digest": proposal.arguments_digest,
+        "destinations": [cast("DestinationInput", asdict(each)) for each in proposal.destinations],
+        "plan": None,
         "facts": observed.facts,
         "context": {
             "session_id": proposal.session_id,
@@ -246,6 +249,7 @@ def claims(concluded: Concluded, log_index: int) -> dict[str, Any] | None:
         "obligations": [obligation.as_json() for obligation in concluded.answer.obligations],
         "env": terms["env"],
         **({"leases": leases} if leases else {}),
+        **({"destinations": destinations} if (destinations := terms.get("destinations")) else {}),
     }
 
 
@@ -325,4 +329,5 @@ def _token_terms(proposal: Proposal, token_id: str, kid: str, terms: Terms, now:
         "exp": begin + int(terms.token_life.total_seconds()),
         "catalog_digest": proposal.tool.digest,
         "env": terms.environment,
+        "destinations": digest_of_destinations(proposal.destinations),
     }

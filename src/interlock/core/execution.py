@@ -1,26 +1,34 @@
 """One execution at a gateway: what is asked for, whether the token permits it, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from interlock.core.canonical import canonicalize, digest, parse_canonical
 from interlock.core.catalog import Catalog, Tool
+from interlock.core.destinations import Destination, ResolvePath, destinations_of, digest_of_destinations
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.obligations import ObligationResult, Timeout, understand
+from interlock.core.obligations import ObligationResult, Understood, understand
 from interlock.core.outcome import OutcomeKind
 from interlock.core.strict_json import parse_object
 from interlock.core.token import Claims
 
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+"""Hears how far a running call is: what is done, of how much if that is known, and in words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A token presented with the call that it stands for, as it came over the wire."""
+    """A token presented with the call that it stands for, as it came over the wire.
+
+    `progress` hears how far it is, where somebody listens.
+    """
 
     execution_token: str
     tool: str
     arguments_json: bytes
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +37,8 @@ class Permitted:
 
     tool: Tool
     arguments: Mapping[str, Any]
-    timeouts: tuple[Timeout, ...]
+    destinations: tuple[Destination, ...]
+    obligations: tuple[Understood, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +71,20 @@ class Execution:
     delivery: str
 
 
-def permit(call: Call, claims: Claims, catalog: Catalog) -> Permitted:
+def permit(call: Call, claims: Claims, catalog: Catalog, resolve: ResolvePath) -> Permitted:
     """The call, if it is the one that `claims` stands for (invariant 3, case 26).
 
-    Raises InterlockError: CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH, OBLIGATION_UNSUPPORTED.
+    Raises InterlockError: CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH, DESTINATION_CHANGED,
+    OBLIGATION_UNSUPPORTED.
     """
     if call.tool != claims.tool:
         raise _mismatch("the tool is not the one that was decided")
+    arguments, tool = _arguments(call, claims), _tool(claims, catalog)
     return Permitted(
-        arguments=_arguments(call, claims),
-        tool=_tool(claims, catalog),
-        timeouts=understand(claims.obligations),
+        arguments=arguments,
+        tool=tool,
+        destinations=_destinations(tool, arguments, claims, resolve),
+        obligations=understand(claims.obligations),
     )
 
 
@@ -92,6 +104,19 @@ def _tool(claims: Claims, catalog: Catalog) -> Tool:
             "give the decision service and the gateway the same catalog",
         )
     return tool
+
+
+def _destinations(
+    tool: Tool, arguments: Mapping[str, Any], claims: Claims, resolve: ResolvePath
+) -> tuple[Destination, ...]:
+    """Where the arguments lead, if that is where they led when the call was decided (case 47)."""
+    found = destinations_of(tool, arguments, resolve)
+    if digest_of_destinations(found) != (claims.destinations or ""):
+        raise InterlockError(
+            reason=ErrorReason.DESTINATION_CHANGED,
+            message="an argument leads to another place than it did when the call was decided",
+        )
+    return found
 
 
 def _mismatch(message: str) -> InterlockError:

@@ -593,6 +593,29 @@ class NoveltyInput(TypedDict):
 
 
 @with_config(_CLOSED)
+class FreezeInput(TypedDict):
+    """A freeze that covers the call."""
+
+    scope: Annotated[
+        Literal["all", "tenant", "agent", "tool"],
+        Fact(meaning="What it covers", unit="word", window="while it lasts", example="agent"),
+    ]
+    log_index: Annotated[
+        int,
+        Fact(
+            meaning="Its record, which names it",
+            unit="place in the log",
+            window="while it lasts",
+            example=412,
+        ),
+    ]
+    comment: Annotated[
+        str,
+        Fact(meaning="Why, in the operator's words", unit="text", window="while it lasts", example="runaway"),
+    ]
+
+
+@with_config(_CLOSED)
 class FactsInput(TypedDict):
     """What the service measured. Limits on it live in policy data, never here (invariant 4).
 
@@ -616,3 +639,4 @@ class FactsInput(TypedDict):
         ),
     ]
     novelty: NoveltyInput
+    freezes: list[FreezeInput]

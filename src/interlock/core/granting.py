@@ -7,7 +7,7 @@ that puts it on record.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from interlock.core import novelty
 from interlock.core.cells import Cells
@@ -26,10 +26,24 @@ _LONGEST_SECONDS = 600.0
 """The most that a gateway can be set to give a call that no timeout bounds, and that a timeout may be."""
 
 
+class Condition(Protocol):
+    """What must hold when an allow is granted, looked at in the transaction that grants it."""
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cells that tell."""
+        ...
+
+    def lacking(self, cells: Cells, at: datetime) -> tuple[Shortfall, ...]:
+        """Why it does not hold; empty where it does."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Grant:
     """A DraftChange for a decision that the policy allows. `lacking` is what its last run found lacking."""
 
+    conditions: Sequence[Condition] = ()
     reservations: Sequence[Reservation]
     holder: Holder
     to_mark: tuple[bytes, ...]
@@ -40,15 +54,21 @@ class Grant:
     @property
     def keys(self) -> Iterable[bytes]:
         """The cells of what is taken, and of what becomes known."""
-        return (*reservation_keys(self.reservations, self.holder), *self.to_mark)
+        told = (key for condition in self.conditions for key in condition.keys)
+        return (*told, *reservation_keys(self.reservations, self.holder), *self.to_mark)
 
     def run(self, draft: Draft, cells: Cells) -> Draft:
         """The draft, or the one that says what was lacking and grants nothing."""
-        self.lacking = take(self.reservations, self.holder, cells, at=self.at, ends=self.ends)
+        self.lacking = self._unmet(cells) or take(
+            self.reservations, self.holder, cells, at=self.at, ends=self.ends
+        )
         if self.lacking:
             return replace(draft, fields=refused(draft.fields, self.lacking))
         novelty.mark(self.to_mark, cells, self.at)
         return draft
+
+    def _unmet(self, cells: Cells) -> tuple[Shortfall, ...]:
+        return tuple(lack for condition in self.conditions for lack in condition.lacking(cells, self.at))
 
 
 def refused(fields: Any, lacking: Iterable[Shortfall]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from interlock.core import json_pointer
 from interlock.core.canonical import canonicalize, digest, digest_of
 from interlock.core.catalog import Catalog, Tool
+from interlock.core.destinations import ResolvePath, destinations_of
 from interlock.core.errors import invalid_field
 from interlock.core.field_checks import check_count, check_identifier, check_number, check_text
 from interlock.core.proposal import Context, Proposal, RawProposal
@@ -26,7 +27,7 @@ MAX_SOURCES = 64
 MAX_MEMORY_READS = 256
 
 
-def normalize(raw: RawProposal, catalog: Catalog, conceal: Conceal) -> Proposal:
+def normalize(raw: RawProposal, catalog: Catalog, conceal: Conceal, resolve: ResolvePath) -> Proposal:
     """The proposal in its one form.
 
     Raises InterlockError: INVALID_FIELD or MALFORMED_ARGUMENTS, with the field and the JSON Pointer. A
@@ -51,6 +52,7 @@ def normalize(raw: RawProposal, catalog: Catalog, conceal: Conceal) -> Proposal:
         arguments_digest=arguments_digest,
         violations=tuple(tool.violations(arguments)) if tool else (),
         payload_digest=_payload_digest(raw, arguments_digest),
+        destinations=destinations_of(tool, arguments, resolve) if tool else (),
     )
 
 

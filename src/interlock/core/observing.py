@@ -174,6 +174,7 @@ class Observe:
             "provenance": listed,
             "provenance_unlisted": unlisted,
             "novelty": self._novelty.told(cells),
+            "freezes": [],
         }
 
     def _loops(self, session: Session, cells: Cells, place: int) -> LoopsInput:

@@ -42,6 +42,41 @@ class ToolInput(TypedDict):
 
 
 @with_config(_CLOSED)
+class DestinationInput(TypedDict):
+    """Where one argument leads: `path` is its JSON Pointer, empty for the call as a whole.
+
+    `canonical` is the address or the absolute path in its one form, symbolic links followed; `host` is an address's;
+    `root` names the declared root that a path is under. With a `problem`, they are empty.
+    """
+
+    path: str
+    kind: Literal["url", "path"]
+    canonical: str
+    host: str
+    root: str
+    problem: Literal["", "malformed", "outside_roots", "not_public"]
+
+
+@with_config(_CLOSED)
+class PlanInput(TypedDict):
+    """The plan that the call is a step of.
+
+    `position` is from 0, in the plan's order; `depth` is the most steps that lie in a row before it. `refers` says
+    that its arguments refer to results, and `filled` that they hold these results' values now.
+    """
+
+    decision_id: str
+    digest: str
+    step: str
+    steps: int
+    position: int
+    depth: int
+    after: list[str]
+    refers: bool
+    filled: bool
+
+
+@with_config(_CLOSED)
 class SourceInput(TypedDict):
     """Something that the agent says it read. `trust` is the agent's claim."""
 
@@ -91,6 +126,8 @@ class PolicyInput(TypedDict):
     tool: ToolInput
     arguments: dict[str, Any]
     arguments_digest: str
+    destinations: list[DestinationInput]
+    plan: PlanInput | None
     facts: FactsInput
     context: ContextInput
     approval: None

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from interlock.core.catalog import Tool, Violation
+from interlock.core.destinations import Destination
 from interlock.core.identity import Caller
 
 
@@ -82,6 +83,7 @@ class Proposal:
     violations: tuple[Violation, ...]
     payload_digest: str
     operation: str = ""
+    destinations: tuple[Destination, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:

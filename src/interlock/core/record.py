@@ -32,6 +32,9 @@ class RecordType(StrEnum):
     FAILURE = "failure"
     OUTCOME = "outcome"
     POLICY_ACTIVATION = "policy_activation"
+    FREEZE = "freeze"
+    TOOL_DRIFT = "tool_drift"
+    RECONCILIATION = "reconciliation"
 
 
 class DraftChange(Protocol):

@@ -65,11 +65,24 @@ class Lease(_Closed):
     fence: Seconds
 
 
+class PlanStep(_Closed):
+    """The step of a plan that the call is. `after` are the steps that must have succeeded at this gateway before.
+
+    `decision_id` is the plan's, and `digest` covers all of its steps.
+    """
+
+    decision_id: Identifier
+    digest: Digest
+    step: Identifier
+    after: Annotated[tuple[Identifier, ...], Field(strict=False, max_length=64)]
+
+
 class Claims(_Closed):
     """What the token permits: one call of `tool` with arguments of `args_digest`, once, at gateway `aud`.
 
-    `iat`, `nbf` and `exp` are seconds since the epoch; digests are SHA-256, base64url without padding. `leases`
-    is left out where there are none, so that a gateway of before takes the token.
+    `iat`, `nbf` and `exp` are seconds since the epoch; digests are SHA-256, base64url without padding. `leases`,
+    `plan` and `destinations` (core.destinations) are left out where there are none, so that a gateway of before
+    takes the token.
     """
 
     iss: Annotated[str, Field(min_length=1, max_length=256)]
@@ -91,6 +104,8 @@ class Claims(_Closed):
     obligations: Annotated[tuple[Obligation, ...], Field(strict=False)]
     env: Identifier
     leases: Annotated[tuple[Lease, ...], Field(strict=False, min_length=1)] | None = None
+    plan: PlanStep | None = None
+    destinations: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

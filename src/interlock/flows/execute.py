@@ -8,6 +8,7 @@ from itertools import count
 
 from interlock.core import obligations, token, tool_result
 from interlock.core.catalog import Catalog
+from interlock.core.destinations import ResolvePath
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult, Permitted, permit
 from interlock.core.outcome import Outcome, OutcomeKind, Usage
@@ -15,27 +16,36 @@ from interlock.core.token import Claims, ExpectedBy
 from interlock.core.tool_result import EncodedResult
 from interlock.ports import (
     Clock,
+    Freezes,
     Identifiers,
     Ledger,
+    PreparedCall,
     PublishedKeys,
     Redemption,
+    ToolCall,
     ToolOutcomeUnknown,
     ToolResult,
     ToolRunner,
 )
 
-NO_VERDICT_ON_THE_CALL = frozenset({ErrorReason.LEDGER_UNAVAILABLE, ErrorReason.TOOL_UNAVAILABLE})
+NO_VERDICT_ON_THE_CALL = frozenset(
+    {
+        ErrorReason.FREEZES_UNKNOWN,
+        ErrorReason.LEDGER_UNAVAILABLE,
+        ErrorReason.STEP_NOT_DUE,
+        ErrorReason.TOOL_UNAVAILABLE,
+    }
+)
 """Nothing was refused: the same token may be presented again."""
-
-RETRY_AFTER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What executing needs of the world.
 
-    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `delays` gives the seconds to
-    wait after so many failures to keep an outcome; `after_outcome` is called when there is one more to deliver.
+    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `resolve` finds where a path leads;
+    `delays` gives the seconds to wait after so many failures to keep an outcome; `after_outcome` is called when
+    there is one more to deliver.
     """
 
     keys: PublishedKeys
@@ -43,6 +53,8 @@ class Gateway:
     catalog: Catalog
     ledger: Ledger
     tools: ToolRunner
+    freezes: Freezes
+    resolve: ResolvePath
     clock: Clock
     identifiers: Identifiers
     limit_seconds: float
@@ -78,10 +90,10 @@ class Executor:
 async def execute(call: Call, gateway: Gateway) -> ExecutionResult:
     """Run the call that the token permits, once.
 
-    Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH or
-    OBLIGATION_UNSUPPORTED where it is refused, which is reported once for each token and reason, and of a token
-    that was redeemed here only as TOKEN_ALREADY_REDEEMED; TOOL_UNAVAILABLE or LEDGER_UNAVAILABLE where it may be
-    tried again. Nothing ran then.
+    Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH,
+    DESTINATION_CHANGED, ADDRESS_REFUSED, TOOL_DRIFTED or OBLIGATION_UNSUPPORTED where it is refused, which is
+    reported once for each token and reason, and of a token that was redeemed here only as TOKEN_ALREADY_REDEEMED;
+    one of NO_VERDICT_ON_THE_CALL where it may be tried again. Nothing ran then.
     """
     await gateway.keys.ensure(token.key_id(call.execution_token))
     claims = token.authenticate(call.execution_token, gateway.keys)
@@ -97,29 +109,54 @@ async def execute(call: Call, gateway: Gateway) -> ExecutionResult:
 async def _redeem_and_run(call: Call, claims: Claims, gateway: Gateway) -> ExecutionResult:
     now = gateway.clock.now()
     token.check_time(claims, reference_time=now, leeway=gateway.expected.leeway)
-    permitted = permit(call, claims, gateway.catalog)
-    if not await gateway.tools.ready(permitted.tool.server):
-        raise _tool_unavailable(permitted)
+    gateway.freezes.check(claims)
+    permitted = permit(call, claims, gateway.catalog, gateway.resolve)
+    prepared = await gateway.tools.prepare(_tool_call(call, permitted, claims, gateway))
+    try:
+        return await _redeem(prepared, permitted, claims, gateway)
+    finally:
+        await prepared.close()
+
+
+def _tool_call(call: Call, permitted: Permitted, claims: Claims, gateway: Gateway) -> ToolCall:
+    return ToolCall(
+        tool=permitted.tool,
+        arguments=permitted.arguments,
+        destinations=permitted.destinations,
+        idempotency_key=claims.jti,
+        limit_seconds=obligations.time_limit(permitted.obligations, longest=gateway.limit_seconds),
+        max_result_bytes=tool_result.MAX_RESULT_BYTES,
+        sandbox=obligations.sandbox_of(permitted.obligations),
+        progress=call.progress,
+    )
+
+
+async def _redeem(
+    prepared: PreparedCall, permitted: Permitted, claims: Claims, gateway: Gateway
+) -> ExecutionResult:
+    """From the moment that the token is marked, its call runs at most once (invariant 8)."""
     redemption = Redemption(
         token_id=claims.jti,
         execution_id=gateway.identifiers.new(),
         decision_id=claims.decision_id,
         tool=claims.tool,
         expire_time=token.expire_time(claims),
-        start_time=now,
+        start_time=gateway.clock.now(),
+        plan=claims.plan,
     )
     if (first := await gateway.ledger.redeem(redemption)) is not None:
         raise _already_redeemed(first)
-    return await _run(permitted, redemption, gateway)
+    return await _run(prepared, permitted, redemption, gateway)
 
 
-async def _run(permitted: Permitted, redemption: Redemption, gateway: Gateway) -> ExecutionResult:
+async def _run(
+    prepared: PreparedCall, permitted: Permitted, redemption: Redemption, gateway: Gateway
+) -> ExecutionResult:
     """From here on, every way out leaves an outcome (invariant 8)."""
-    tool = permitted.tool
-    limit = obligations.time_limit(permitted.timeouts, longest=gateway.limit_seconds)
+    limit = obligations.time_limit(permitted.obligations, longest=gateway.limit_seconds)
     data = b""
     try:
-        result = await gateway.tools.run(tool.server, tool.name, permitted.arguments, limit_seconds=limit)
+        result = await prepared.run()
     except ToolOutcomeUnknown:
         outcome = _outcome(redemption, gateway)
     except Exception:
@@ -133,7 +170,7 @@ async def _run(permitted: Permitted, redemption: Redemption, gateway: Gateway) -
         execution_id=redemption.execution_id,
         kind=outcome.kind,
         result_json=data,
-        obligation_results=obligations.met(permitted.timeouts, limit=limit),
+        obligation_results=obligations.met(permitted.obligations, limit=limit),
     )
 
 
@@ -194,15 +231,6 @@ def _answered(outcome: Outcome, result: ToolResult, encoded: EncodedResult) -> O
         result_truncated=encoded.truncated,
         usage=replace(used, compute_milliseconds=ran // timedelta(milliseconds=1)),
         memory_writes=result.memory_writes,
-    )
-
-
-def _tool_unavailable(permitted: Permitted) -> InterlockError:
-    return InterlockError(
-        reason=ErrorReason.TOOL_UNAVAILABLE,
-        message=f"the server `{permitted.tool.server}` of tool `{permitted.tool.name}` cannot be called now; "
-        "the token was not redeemed",
-        retry_after=RETRY_AFTER_SECONDS,
     )
 
 

@@ -43,6 +43,14 @@ CODES: dict[ErrorReason, int] = {
     ErrorReason.SESSION_ALREADY_STARTED: code_pb2.FAILED_PRECONDITION,
     ErrorReason.SESSION_NOT_FOUND: code_pb2.NOT_FOUND,
     ErrorReason.STEP_NUMBER_WENT_BACK: code_pb2.FAILED_PRECONDITION,
+    ErrorReason.TOKEN_FROZEN: code_pb2.PERMISSION_DENIED,
+    ErrorReason.FREEZES_UNKNOWN: code_pb2.UNAVAILABLE,
+    ErrorReason.TOOL_DRIFTED: code_pb2.FAILED_PRECONDITION,
+    ErrorReason.DESTINATION_CHANGED: code_pb2.PERMISSION_DENIED,
+    ErrorReason.ADDRESS_REFUSED: code_pb2.PERMISSION_DENIED,
+    ErrorReason.STEP_NOT_DUE: code_pb2.FAILED_PRECONDITION,
+    ErrorReason.PLAN_NOT_FOUND: code_pb2.NOT_FOUND,
+    ErrorReason.FREEZE_NOT_FOUND: code_pb2.NOT_FOUND,
 }
 
 

@@ -46,6 +46,9 @@ _RECORD_TYPES = {
     RecordType.FAILURE: record_pb2.RECORD_TYPE_FAILURE,
     RecordType.OUTCOME: record_pb2.RECORD_TYPE_OUTCOME,
     RecordType.POLICY_ACTIVATION: record_pb2.RECORD_TYPE_POLICY_ACTIVATION,
+    RecordType.FREEZE: record_pb2.RECORD_TYPE_FREEZE,
+    RecordType.TOOL_DRIFT: record_pb2.RECORD_TYPE_TOOL_DRIFT,
+    RecordType.RECONCILIATION: record_pb2.RECORD_TYPE_RECONCILIATION,
 }
 _TYPES_OF_RECORD = {number: kind for kind, number in _RECORD_TYPES.items()}
 

@@ -67,6 +67,8 @@ class Decision(_message.Message):
     LOG_INDEX_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Identifies the decision, and its record in the decision log."""
     request_id: _builtins.str
@@ -85,6 +87,8 @@ class Decision(_message.Message):
     """Digest of the session's state after this decision, to be sent as the next proposal's context.state_digest;
     empty for none.
     """
+    approval_id: _builtins.str
+    """The approval that an escalated decision waits for, empty otherwise."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why it was decided so."""
@@ -101,6 +105,12 @@ class Decision(_message.Message):
     def retry_after(self) -> _duration_pb2.Duration:
         """How long to wait before the same is proposed again; absent where waiting does not help, and on an allow."""
 
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepDecision]:
+        """What was decided of each step of a plan, in the plan's order; empty for a single call. All steps are allowed, or
+        none.
+        """
+
     def __init__(
         self,
         *,
@@ -116,14 +126,70 @@ class Decision(_message.Message):
         log_index: _builtins.int = ...,
         retry_after: _duration_pb2.Duration | None = ...,
         state_digest: _builtins.str = ...,
+        approval_id: _builtins.str = ...,
+        steps: _abc.Iterable[Global___StepDecision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after", "token_expire_time", b"token_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "execution_token", b"execution_token", "log_index", b"log_index", "obligations", b"obligations", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "retry_after", b"retry_after", "state_digest", b"state_digest", "token_expire_time", b"token_expire_time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "execution_token", b"execution_token", "log_index", b"log_index", "obligations", b"obligations", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "retry_after", b"retry_after", "state_digest", b"state_digest", "steps", b"steps", "token_expire_time", b"token_expire_time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class StepDecision(_message.Message):
+    """StepDecision is what was decided of one step of a plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    OBLIGATIONS_FIELD_NUMBER: _builtins.int
+    EXECUTION_TOKEN_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """The step."""
+    decision_id: _builtins.str
+    """The step's own decision, and the record of it."""
+    verdict: Global___Verdict.ValueType
+    """What was decided. VERDICT_ALLOW without an execution token means that the step is to be proposed again when its
+    references can be filled in.
+    """
+    execution_token: _builtins.str
+    """Signed permission for exactly this step, once, after its predecessors: JWS compact, set on an allow of a step
+    without references.
+    """
+    arguments_digest: _builtins.str
+    """SHA-256 of the canonical arguments (RFC 8785), base64url without padding."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
+        """Why it was decided so."""
+
+    @_builtins.property
+    def obligations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Obligation]:
+        """What the gateway must do with the call."""
+
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        decision_id: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        reasons: _abc.Iterable[Global___Reason] | None = ...,
+        obligations: _abc.Iterable[Global___Obligation] | None = ...,
+        execution_token: _builtins.str = ...,
+        arguments_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "execution_token", b"execution_token", "obligations", b"obligations", "reasons", b"reasons", "step_id", b"step_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepDecision: _TypeAlias = StepDecision  # noqa: Y015
 
 @_typing.final
 class Reason(_message.Message):

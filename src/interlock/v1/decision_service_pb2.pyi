@@ -174,6 +174,7 @@ class ReportOutcomeRequest(_message.Message):
     RESULT_TRUNCATED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     MEMORY_WRITES_FIELD_NUMBER: _builtins.int
+    OBLIGATION_RESULTS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Execution at the gateway: 1 to 64 characters of [a-z0-9-]."""
     decision_id: _builtins.str
@@ -208,6 +209,10 @@ class ReportOutcomeRequest(_message.Message):
     def memory_writes(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.MemoryWrite]:
         """Memory entries that the tool wrote, at most 256."""
 
+    @_builtins.property
+    def obligation_results(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.ObligationResult]:
+        """What became of each obligation of the decision, in its order."""
+
     def __init__(
         self,
         *,
@@ -223,10 +228,11 @@ class ReportOutcomeRequest(_message.Message):
         result_truncated: _builtins.bool = ...,
         usage: _outcome_pb2.Usage | None = ...,
         memory_writes: _abc.Iterable[_outcome_pb2.MemoryWrite] | None = ...,
+        obligation_results: _abc.Iterable[_outcome_pb2.ObligationResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "end_time", b"end_time", "execution_id", b"execution_id", "memory_writes", b"memory_writes", "outcome", b"outcome", "refusal", b"refusal", "result_digest", b"result_digest", "result_json", b"result_json", "result_truncated", b"result_truncated", "start_time", b"start_time", "token_id", b"token_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "end_time", b"end_time", "execution_id", b"execution_id", "memory_writes", b"memory_writes", "obligation_results", b"obligation_results", "outcome", b"outcome", "refusal", b"refusal", "result_digest", b"result_digest", "result_json", b"result_json", "result_truncated", b"result_truncated", "start_time", b"start_time", "token_id", b"token_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -405,6 +411,52 @@ class RecordStepsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordStepsRequest: _TypeAlias = RecordStepsRequest  # noqa: Y015
+
+@_typing.final
+class ListToolsRequest(_message.Message):
+    """ListToolsRequest asks for the tools of the catalog."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    gateway: _builtins.str
+    """Only tools of this gateway; empty for all."""
+    def __init__(
+        self,
+        *,
+        gateway: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToolsRequest: _TypeAlias = ListToolsRequest  # noqa: Y015
+
+@_typing.final
+class ListToolsResponse(_message.Message):
+    """ListToolsResponse names tools."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in the catalog, in alphabetical order."""
+
+    def __init__(
+        self,
+        *,
+        tools: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToolsResponse: _TypeAlias = ListToolsResponse  # noqa: Y015
 
 @_typing.final
 class RecordStepsResponse(_message.Message):

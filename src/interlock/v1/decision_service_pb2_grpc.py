@@ -66,6 +66,11 @@ class DecisionServiceStub:
                 request_serializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsResponse.FromString,
                 _registered_method=True)
+        self.ListTools = channel.unary_unary(
+                '/interlock.v1.DecisionService/ListTools',
+                request_serializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer:
@@ -123,6 +128,14 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTools(self, request, context):
+        """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
+        leaves out is refused all the same. Callers: agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -155,6 +168,11 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.RecordSteps,
                     request_deserializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_decision__service__pb2.RecordStepsResponse.SerializeToString,
+            ),
+            'ListTools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTools,
+                    request_deserializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -321,6 +339,33 @@ class DecisionService:
             '/interlock.v1.DecisionService/RecordSteps',
             interlock_dot_v1_dot_decision__service__pb2.RecordStepsRequest.SerializeToString,
             interlock_dot_v1_dot_decision__service__pb2.RecordStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.DecisionService/ListTools',
+            interlock_dot_v1_dot_decision__service__pb2.ListToolsRequest.SerializeToString,
+            interlock_dot_v1_dot_decision__service__pb2.ListToolsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,10 @@ class DecisionServiceStub:
     read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
     FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
     """
+    ListTools: _grpc.UnaryUnaryMultiCallable[_decision_service_pb2.ListToolsRequest, _decision_service_pb2.ListToolsResponse]
+    """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
+    leaves out is refused all the same. Callers: agents.
+    """
 
 @_typing.type_check_only
 class DecisionServiceAsyncStub(DecisionServiceStub):
@@ -94,6 +98,10 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     """Records what an agent did besides proposing calls. Each message is recorded, durably, before the next is
     read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
     FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
+    """
+    ListTools: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.ListToolsRequest, _decision_service_pb2.ListToolsResponse]  # type: ignore[assignment]
+    """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
+    leaves out is refused all the same. Callers: agents.
     """
 
 class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -161,6 +169,16 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records what an agent did besides proposing calls. Each message is recorded, durably, before the next is
         read; a step that was recorded before, with the same content, is ignored. A number that goes back fails with
         FAILED_PRECONDITION, and what was recorded by then stays. Callers: agents.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTools(
+        self,
+        request: _decision_service_pb2.ListToolsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_service_pb2.ListToolsResponse, _abc.Awaitable[_decision_service_pb2.ListToolsResponse]]:
+        """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
+        leaves out is refused all the same. Callers: agents.
         """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -200,6 +200,46 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Status: FAILED_PRECONDITION. Example: an agent that numbers its steps from 1 again after a restart.
     """
+    ERROR_REASON_TOKEN_FROZEN: _ErrorReason.ValueType  # 36
+    """The execution token was issued before a freeze that covers it.
+
+    Status: PERMISSION_DENIED. Example: a token of an agent that was frozen a second ago.
+    """
+    ERROR_REASON_FREEZES_UNKNOWN: _ErrorReason.ValueType  # 37
+    """The gateway has not heard for two seconds which freezes there are, so it redeems nothing.
+
+    Status: UNAVAILABLE. Example: the decision service is being restarted.
+    """
+    ERROR_REASON_TOOL_DRIFTED: _ErrorReason.ValueType  # 38
+    """The tool is switched off: its server describes it otherwise than the catalog does.
+
+    Status: FAILED_PRECONDITION. Example: a server that changed a tool's description after a person had read it.
+    """
+    ERROR_REASON_DESTINATION_CHANGED: _ErrorReason.ValueType  # 39
+    """An argument leads to another place than it led to when the call was decided.
+
+    Status: PERMISSION_DENIED. Example: a file that was replaced by a symbolic link.
+    """
+    ERROR_REASON_ADDRESS_REFUSED: _ErrorReason.ValueType  # 40
+    """The address that the call would reach is none that the gateway connects to.
+
+    Status: PERMISSION_DENIED. Example: a name that resolves to 169.254.169.254.
+    """
+    ERROR_REASON_STEP_NOT_DUE: _ErrorReason.ValueType  # 41
+    """A step of a plan whose predecessors have not all succeeded.
+
+    Status: FAILED_PRECONDITION. Example: the token of a plan's second step, presented before the first one ran.
+    """
+    ERROR_REASON_PLAN_NOT_FOUND: _ErrorReason.ValueType  # 42
+    """There is no such plan of this agent, or it has no such step.
+
+    Status: NOT_FOUND. Example: a plan_step that names a decision on a single call.
+    """
+    ERROR_REASON_FREEZE_NOT_FOUND: _ErrorReason.ValueType  # 43
+    """There is no such freeze that this caller may end.
+
+    Status: NOT_FOUND. Example: a freeze that was ended before.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo (domain "interlock") that every error carries, less
@@ -384,5 +424,45 @@ ERROR_REASON_STEP_NUMBER_WENT_BACK: ErrorReason.ValueType  # 35
 recorded (`recorded`), and the session's last number (`last_number`).
 
 Status: FAILED_PRECONDITION. Example: an agent that numbers its steps from 1 again after a restart.
+"""
+ERROR_REASON_TOKEN_FROZEN: ErrorReason.ValueType  # 36
+"""The execution token was issued before a freeze that covers it.
+
+Status: PERMISSION_DENIED. Example: a token of an agent that was frozen a second ago.
+"""
+ERROR_REASON_FREEZES_UNKNOWN: ErrorReason.ValueType  # 37
+"""The gateway has not heard for two seconds which freezes there are, so it redeems nothing.
+
+Status: UNAVAILABLE. Example: the decision service is being restarted.
+"""
+ERROR_REASON_TOOL_DRIFTED: ErrorReason.ValueType  # 38
+"""The tool is switched off: its server describes it otherwise than the catalog does.
+
+Status: FAILED_PRECONDITION. Example: a server that changed a tool's description after a person had read it.
+"""
+ERROR_REASON_DESTINATION_CHANGED: ErrorReason.ValueType  # 39
+"""An argument leads to another place than it led to when the call was decided.
+
+Status: PERMISSION_DENIED. Example: a file that was replaced by a symbolic link.
+"""
+ERROR_REASON_ADDRESS_REFUSED: ErrorReason.ValueType  # 40
+"""The address that the call would reach is none that the gateway connects to.
+
+Status: PERMISSION_DENIED. Example: a name that resolves to 169.254.169.254.
+"""
+ERROR_REASON_STEP_NOT_DUE: ErrorReason.ValueType  # 41
+"""A step of a plan whose predecessors have not all succeeded.
+
+Status: FAILED_PRECONDITION. Example: the token of a plan's second step, presented before the first one ran.
+"""
+ERROR_REASON_PLAN_NOT_FOUND: ErrorReason.ValueType  # 42
+"""There is no such plan of this agent, or it has no such step.
+
+Status: NOT_FOUND. Example: a plan_step that names a decision on a single call.
+"""
+ERROR_REASON_FREEZE_NOT_FOUND: ErrorReason.ValueType  # 43
+"""There is no such freeze that this caller may end.
+
+Status: NOT_FOUND. Example: a freeze that was ended before.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,17 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/outcome.proto\x12\x0cinterlock.v1\"\x8b\x01\n\x05Usage\x12\x11\n\x04\x63ost\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0cmodel_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12!\n\x14\x63ompute_milliseconds\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_costB\x0f\n\r_model_tokensB\x17\n\x15_compute_milliseconds\";\n\x0bMemoryWrite\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t*w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/outcome.proto\x12\x0cinterlock.v1\"\x8b\x01\n\x05Usage\x12\x11\n\x04\x63ost\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0cmodel_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12!\n\x14\x63ompute_milliseconds\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_costB\x0f\n\r_model_tokensB\x17\n\x15_compute_milliseconds\";\n\x0bMemoryWrite\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"0\n\x10ObligationResult\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.outcome_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=247
-  _globals['_OUTCOME']._serialized_end=366
+  _globals['_OUTCOME']._serialized_start=297
+  _globals['_OUTCOME']._serialized_end=416
   _globals['_USAGE']._serialized_start=45
   _globals['_USAGE']._serialized_end=184
   _globals['_MEMORYWRITE']._serialized_start=186
   _globals['_MEMORYWRITE']._serialized_end=245
+  _globals['_OBLIGATIONRESULT']._serialized_start=247
+  _globals['_OBLIGATIONRESULT']._serialized_end=295
 # @@protoc_insertion_point(module_scope)

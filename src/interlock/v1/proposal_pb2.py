@@ -24,23 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/proposal.proto\x12\x0cinterlock.v1\"\xb8\x01\n\x08Proposal\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x1a\n\x12parent_decision_id\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12+\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.interlock.v1.ToolCallH\x00\x12&\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x15.interlock.v1.Context\x12\x11\n\toperation\x18\x06 \x01(\tB\x06\n\x04kind\"0\n\x08ToolCall\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x02 \x01(\x0c\"v\n\x07\x43ontext\x12%\n\x07sources\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Source\x12.\n\x0cmemory_reads\x18\x02 \x03(\x0b\x32\x18.interlock.v1.MemoryRead\x12\x14\n\x0cstate_digest\x18\x03 \x01(\t\"S\n\x06Source\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12(\n\x05trust\x18\x03 \x01(\x0e\x32\x19.interlock.v1.SourceTrust\":\n\nMemoryRead\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t*a\n\x0bSourceTrust\x12\x1c\n\x18SOURCE_TRUST_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_TRUST_TRUSTED\x10\x01\x12\x1a\n\x16SOURCE_TRUST_UNTRUSTED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/proposal.proto\x12\x0cinterlock.v1\"\x90\x02\n\x08Proposal\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x1a\n\x12parent_decision_id\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12+\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.interlock.v1.ToolCallH\x00\x12\"\n\x04plan\x18\x07 \x01(\x0b\x32\x12.interlock.v1.PlanH\x00\x12&\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x15.interlock.v1.Context\x12\x11\n\toperation\x18\x06 \x01(\t\x12\x32\n\tplan_step\x18\x08 \x01(\x0b\x32\x1f.interlock.v1.PlanStepReferenceB\x06\n\x04kind\"-\n\x04Plan\x12%\n\x05steps\x18\x01 \x03(\x0b\x32\x16.interlock.v1.PlanStep\"U\n\x08PlanStep\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12)\n\ttool_call\x18\x02 \x01(\x0b\x32\x16.interlock.v1.ToolCall\x12\r\n\x05\x61\x66ter\x18\x03 \x03(\t\"9\n\x11PlanStepReference\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07step_id\x18\x02 \x01(\t\"0\n\x08ToolCall\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x02 \x01(\x0c\"v\n\x07\x43ontext\x12%\n\x07sources\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Source\x12.\n\x0cmemory_reads\x18\x02 \x03(\x0b\x32\x18.interlock.v1.MemoryRead\x12\x14\n\x0cstate_digest\x18\x03 \x01(\t\"S\n\x06Source\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12(\n\x05trust\x18\x03 \x01(\x0e\x32\x19.interlock.v1.SourceTrust\":\n\nMemoryRead\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t*a\n\x0bSourceTrust\x12\x1c\n\x18SOURCE_TRUST_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_TRUST_TRUSTED\x10\x01\x12\x1a\n\x16SOURCE_TRUST_UNTRUSTED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.proposal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCETRUST']._serialized_start=547
-  _globals['_SOURCETRUST']._serialized_end=644
+  _globals['_SOURCETRUST']._serialized_start=828
+  _globals['_SOURCETRUST']._serialized_end=925
   _globals['_PROPOSAL']._serialized_start=46
-  _globals['_PROPOSAL']._serialized_end=230
-  _globals['_TOOLCALL']._serialized_start=232
-  _globals['_TOOLCALL']._serialized_end=280
-  _globals['_CONTEXT']._serialized_start=282
-  _globals['_CONTEXT']._serialized_end=400
-  _globals['_SOURCE']._serialized_start=402
-  _globals['_SOURCE']._serialized_end=485
-  _globals['_MEMORYREAD']._serialized_start=487
-  _globals['_MEMORYREAD']._serialized_end=545
+  _globals['_PROPOSAL']._serialized_end=318
+  _globals['_PLAN']._serialized_start=320
+  _globals['_PLAN']._serialized_end=365
+  _globals['_PLANSTEP']._serialized_start=367
+  _globals['_PLANSTEP']._serialized_end=452
+  _globals['_PLANSTEPREFERENCE']._serialized_start=454
+  _globals['_PLANSTEPREFERENCE']._serialized_end=511
+  _globals['_TOOLCALL']._serialized_start=513
+  _globals['_TOOLCALL']._serialized_end=561
+  _globals['_CONTEXT']._serialized_start=563
+  _globals['_CONTEXT']._serialized_end=681
+  _globals['_SOURCE']._serialized_start=683
+  _globals['_SOURCE']._serialized_end=766
+  _globals['_MEMORYREAD']._serialized_start=768
+  _globals['_MEMORYREAD']._serialized_end=826
 # @@protoc_insertion_point(module_scope)

@@ -55,8 +55,10 @@ class Proposal(_message.Message):
     PARENT_DECISION_ID_FIELD_NUMBER: _builtins.int
     GOAL_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    PLAN_STEP_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Session that the proposal belongs to, chosen by the agent: 1 to 64 characters of [a-z0-9-]."""
     parent_decision_id: _builtins.str
@@ -72,8 +74,18 @@ class Proposal(_message.Message):
         """One call of one tool."""
 
     @_builtins.property
+    def plan(self) -> Global___Plan:
+        """Several calls, decided as a whole."""
+
+    @_builtins.property
     def context(self) -> Global___Context:
         """What the agent says of its own situation. Nothing of it is proven."""
+
+    @_builtins.property
+    def plan_step(self) -> Global___PlanStepReference:
+        """The step of a plan that was decided before which tool_call is, with its references filled in; absent for a call
+        of its own.
+        """
 
     def __init__(
         self,
@@ -82,18 +94,107 @@ class Proposal(_message.Message):
         parent_decision_id: _builtins.str = ...,
         goal: _builtins.str = ...,
         tool_call: Global___ToolCall | None = ...,
+        plan: Global___Plan | None = ...,
         context: Global___Context | None = ...,
         operation: _builtins.str = ...,
+        plan_step: Global___PlanStepReference | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "kind", b"kind", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "kind", b"kind", "plan", b"plan", "plan_step", b"plan_step", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "goal", b"goal", "kind", b"kind", "operation", b"operation", "parent_decision_id", b"parent_decision_id", "session_id", b"session_id", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "goal", b"goal", "kind", b"kind", "operation", b"operation", "parent_decision_id", b"parent_decision_id", "plan", b"plan", "plan_step", b"plan_step", "session_id", b"session_id", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["tool_call"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["tool_call", "plan"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class Plan(_message.Message):
+    """Plan is a directed acyclic graph of calls. It is decided as a whole: every step is allowed, or none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanStep]:
+        """The steps, 1 to 64, in any order."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___PlanStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class PlanStep(_message.Message):
+    """PlanStep is one call of a plan. Its arguments may refer to the result of a step before it, by an object of exactly
+    this form in the place of a value: {"$result": {"step": STEP_ID, "pointer": JSON_POINTER}}. Such a step gets no
+    token with the plan: it is proposed again, by plan_step, when its references can be filled in.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """Names the step in its plan: 1 to 64 characters of [a-z0-9-]."""
+    @_builtins.property
+    def tool_call(self) -> Global___ToolCall:
+        """The call."""
+
+    @_builtins.property
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Steps that must have succeeded before this one may run."""
+
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        tool_call: Global___ToolCall | None = ...,
+        after: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tool_call", b"tool_call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "step_id", b"step_id", "tool_call", b"tool_call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanStep: _TypeAlias = PlanStep  # noqa: Y015
+
+@_typing.final
+class PlanStepReference(_message.Message):
+    """PlanStepReference names a step of a plan that was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """The plan's decision_id."""
+    step_id: _builtins.str
+    """The step."""
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        step_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanStepReference: _TypeAlias = PlanStepReference  # noqa: Y015
 
 @_typing.final
 class ToolCall(_message.Message):

@@ -34,6 +34,12 @@ class _RecordTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordType
     """What happened when a gateway acted."""
     RECORD_TYPE_POLICY_ACTIVATION: _RecordType.ValueType  # 4
     """A policy bundle became the active one."""
+    RECORD_TYPE_FREEZE: _RecordType.ValueType  # 5
+    """A freeze began or ended."""
+    RECORD_TYPE_TOOL_DRIFT: _RecordType.ValueType  # 6
+    """A gateway found that a server describes a tool otherwise than the catalog does, or that it no longer does so."""
+    RECORD_TYPE_RECONCILIATION: _RecordType.ValueType  # 7
+    """A person found out how an execution of unknown outcome had ended."""
 
 class RecordType(_RecordType, metaclass=_RecordTypeEnumTypeWrapper):
     """RecordType is what a record is about."""
@@ -48,6 +54,12 @@ RECORD_TYPE_OUTCOME: RecordType.ValueType  # 3
 """What happened when a gateway acted."""
 RECORD_TYPE_POLICY_ACTIVATION: RecordType.ValueType  # 4
 """A policy bundle became the active one."""
+RECORD_TYPE_FREEZE: RecordType.ValueType  # 5
+"""A freeze began or ended."""
+RECORD_TYPE_TOOL_DRIFT: RecordType.ValueType  # 6
+"""A gateway found that a server describes a tool otherwise than the catalog does, or that it no longer does so."""
+RECORD_TYPE_RECONCILIATION: RecordType.ValueType  # 7
+"""A person found out how an execution of unknown outcome had ended."""
 Global___RecordType: _TypeAlias = RecordType  # noqa: Y015
 
 @_typing.final

@@ -15,6 +15,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.normalize import normalize
 from interlock.core.proposal import Context, MemoryRead, Proposal, RawProposal, Source, SourceTrust
+from tests.fakes import no_files
 
 CATALOG = build_catalog(
     [
@@ -62,7 +63,7 @@ conceal = KeyedDigest(bytes(32), "redaction")
 
 
 def normalized(**changes: Any) -> Proposal:
-    return normalize(replace(RAW, **changes), CATALOG, conceal)
+    return normalize(replace(RAW, **changes), CATALOG, conceal, no_files)
 
 
 def refusal(**changes: Any) -> InterlockError:
@@ -427,6 +428,7 @@ def test_the_arguments_of_an_unknown_tool_are_concealed_whole() -> None:
         replace(RAW, tool="conect", arguments_json=b'{"password":"hunter2"}'),
         CATALOG,
         KeyedDigest(bytes(32), "t"),
+        no_files,
     )
     assert list(proposal.disclosed_arguments) == ["concealed"]
     assert "hunter2" not in str(proposal)

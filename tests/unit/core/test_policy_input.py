@@ -16,6 +16,7 @@ from interlock.core.normalize import normalize
 from interlock.core.observing import NO_PARENT, Observe
 from interlock.core.policy_input import input_schema
 from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
+from tests.fakes import no_files
 from tests.proposals import MEASURING
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
@@ -59,7 +60,7 @@ def document(tool: str, arguments: bytes, context: Context) -> dict[str, Any]:
         arguments_json=arguments,
         context=context,
     )
-    proposal = normalize(raw, CATALOG, lambda _: "concealed")
+    proposal = normalize(raw, CATALOG, lambda _: "concealed", no_files)
     observation = Observe(proposal, NO_PARENT, at=NOW, measuring=MEASURING)
     observed = observation.run(Cells(dict.fromkeys(observation.keys, b"")))
     made = conclusion.policy_input(proposal, observed, NOW)
@@ -120,6 +121,8 @@ def test_the_document_of_a_known_tool() -> None:
             "memory_reads": [{"key": "plan", "version": 3, "digest": "d"}],
             "state_digest": "s",
         },
+        "destinations": [],
+        "plan": None,
         "approval": None,
         "time": {"now": "2026-03-01T12:00:00.000005Z", "unix": 1772366400},
     }

@@ -15,19 +15,21 @@ from interlock.core.execution import Call, ExecutionResult
 from interlock.core.obligations import ObligationResult
 from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
 from interlock.flows.execute import Executor, Gateway
-from interlock.ports import ToolResult
+from interlock.ports import ToolCall, ToolResult
 from tests.fakes import (
     NOON,
     CountingIdentifiers,
     MemoryLedger,
     OneKeyPair,
+    OpenFreezes,
     ScriptedTools,
     SettableClock,
-    ToolCall,
     answer_error,
     answer_nothing,
+    no_files,
 )
 from tests.tokens import BEGIN, EXPECTED, a_token
+from tests.tool_calls import a_call
 from tests.waiting import until
 
 ARGUMENTS: dict[str, Any] = {"path": "notes.txt", "text": "hello", "times": 100}
@@ -127,6 +129,8 @@ def world() -> World:
         catalog=catalog,
         ledger=ledger,
         tools=tools,
+        freezes=OpenFreezes(),
+        resolve=no_files,
         clock=clock,
         identifiers=CountingIdentifiers("execution"),
         limit_seconds=30.0,
@@ -150,9 +154,7 @@ async def test_a_good_token_runs_its_call_once_and_leaves_its_outcome(world: Wor
     assert result == ExecutionResult(
         execution_id="execution-1", kind=OutcomeKind.SUCCEEDED, result_json=DONE, obligation_results=()
     )
-    assert world.tools.calls == [
-        ToolCall(server="files", tool="files/write", arguments=ARGUMENTS, limit_seconds=30.0)
-    ]
+    assert world.tools.calls == [a_call(world.catalog.tools["files/write"], ARGUMENTS)]
     assert await world.ledger.undelivered(10) == [
         Outcome(
             execution_id="execution-1",

@@ -1,0 +1,43 @@
+"""What the catalog says of tools that are no MCP server's: a web service's, and commands."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class HttpEntry(_Entry):
+    """A tool that is a web service. Its arguments are of one form, which its schema may narrow further.
+
+    Below a `base` that is `{"method", "path", "query": [[name, value]...], "headers": {...}, "body"}`, and without
+    one `{"method", "url", "headers", "body"}`. `headers` are those that a caller may set.
+    """
+
+    base: Annotated[str, Field(max_length=2_048)] = ""
+    headers: Annotated[tuple[Header, ...], Field(strict=False)] = ()
+
+
+class CommandEntry(_Entry):
+    """A tool that is a command in a sandbox. An element of `argv` is fixed text, or `{name}`: that argument's value.
+
+    An argument that is absent leaves its element out, and one that is a list becomes as many elements. `roots` are
+    the declared folders that the command sees, read-only unless they are in `writable`.
+    """
+
+    argv: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=4_096)], ...],
+        Field(min_length=1, max_length=128, strict=False),
+    ]
+    stdin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,128}$")] = ""
+    roots: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    writable: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    network: bool = False
+    cpu_seconds: Annotated[int, Field(ge=1, le=3_600)] = 10
+    memory_bytes: Annotated[int, Field(ge=2**20, le=2**40)] = 512 * 2**20
+    processes: Annotated[int, Field(ge=1, le=4_096)] = 64
+    file_bytes: Annotated[int, Field(ge=0, le=2**40)] = 64 * 2**20

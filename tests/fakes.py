@@ -240,7 +240,7 @@ class ScriptedTools:
 
     async def prepare(self, call: ToolCall) -> "ScriptedCall":
         if not self.up:
-            raise InterlockError(reason=ErrorReason.TOOL_UNAVAILABLE, message="the server is away")
+            raise InterlockError(reason=ErrorReason.TOOL_UNAVAILABLE, message="the server is away", retry_after=1.0)
         return ScriptedCall(self, call)
 
 

@@ -329,5 +329,5 @@ def _token_terms(proposal: Proposal, token_id: str, kid: str, terms: Terms, now:
         "exp": begin + int(terms.token_life.total_seconds()),
         "catalog_digest": proposal.tool.digest,
         "env": terms.environment,
-        "destinations": digest_of_destinations(proposal.destinations),
+        **({"destinations": led_to} if (led_to := digest_of_destinations(proposal.destinations)) else {}),
     }

@@ -261,7 +261,7 @@ async def test_a_refused_call_leaves_the_token_for_the_right_one(world: World) -
 async def test_refusals_for_different_reasons_are_reported_each(world: World) -> None:
     """Two reasons of one token are two security events (case 26)."""
     await world.refused(world.call({"arguments_json": b"{}"}))
-    await world.refused(world.call(obligations=[{"type": "sandbox"}]))
+    await world.refused(world.call(obligations=[{"type": "levitate"}]))
     assert [outcome.refusal for outcome in await world.ledger.undelivered(10)] == [
         ErrorReason.CALL_MISMATCH,
         ErrorReason.OBLIGATION_UNSUPPORTED,

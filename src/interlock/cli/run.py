@@ -28,7 +28,7 @@ def serve(config: Config = DEFAULT_CONFIG, store: Store = "") -> None:
 
 def gateway(config: Config = DEFAULT_CONFIG) -> None:
     """Run an execution gateway until SIGTERM or Ctrl-C; what was begun by then is ended and on record."""
-    from interlock.compose.gateway import serve_gateway  # noqa: PLC0415 - the decision service must not load it
+    from interlock.compose.grpc_gateway import serve_gateway  # noqa: PLC0415 - the decision service must not load it
 
     configure_logging()
     uvloop.run(serve_gateway(settings_of(config), _announce("gateway")))

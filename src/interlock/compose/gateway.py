@@ -1,12 +1,12 @@
-"""Composition root of an execution gateway. It can neither decide nor sign (invariant 5)."""
+"""Composition root of what all ways in to a gateway share. It can neither decide nor sign (invariant 5)."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-import structlog
 
 from interlock.adapters import catalog_files
 from interlock.adapters.backoff import jittered
@@ -21,17 +21,14 @@ from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyin
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.places import gateway_of, ledger_file
-from interlock.compose.process import Process, Serving, background, serve
+from interlock.compose.process import background
 from interlock.compose.settings import Settings, is_loopback
 from interlock.compose.tokens import expected_by, remote_keys
 from interlock.core.catalog import Catalog, CatalogError
 from interlock.flows.deliver import Deliverer
 from interlock.flows.execute import Executor, Gateway
-from interlock.rpc.endpoint import Deadlines, service_handler
-from interlock.rpc.gateway_servicer import GatewayServicer
+from interlock.rpc.health import Check
 from interlock.rpc.outcome_reporter import OutcomeReporter
-
-logger = structlog.get_logger()
 
 VerifyingKeys = FixedVerifyingKeys | RemoteVerifyingKeys
 
@@ -41,19 +38,44 @@ _TELLING_SECONDS = 5.0
 """What a call gets beyond the tool's limit, so that its caller hears of a tool that took too long."""
 
 
-async def serve_gateway(settings: Settings, announce: Serving) -> None:
-    """Run the gateway until SIGTERM or SIGINT; what was begun by then is ended and on record.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenGateway:
+    """The parts of a gateway that every way in shares, open. `channel` leads to the decision service.
 
-    Raises SettingsError, and the errors of what it opens, before it listens: StoreUnusable, KeySetError,
-    CatalogError, ServerError.
+    `checks` say whether it can do its work; `drain` of `executor` returns when all that has begun has ended.
+    """
+
+    settings: GatewaySettings
+    catalog: Catalog
+    upstreams: McpServers
+    executor: Executor
+    channel: grpc.aio.Channel
+    checks: Mapping[str, Check]
+    meter: PrometheusMeter
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The most that a call may take, with the time that its caller is told in."""
+        return self.settings.longest_execution_seconds + _TELLING_SECONDS
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
+    """Open the parts of the gateway, for one or more ways in, until the end of the block.
+
+    Raises SettingsError, and the errors of what it opens: StoreUnusable, KeySetError, CatalogError, ServerError.
     """
     gateway = gateway_of(settings)
     catalog = _own_catalog(gateway)
     async with contextlib.AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(_open_ledger(gateway))
         keys = await stack.enter_async_context(_running_keys(gateway))
-        tools = await stack.enter_async_context(McpServers(_servers(gateway)))
-        deliverer = Deliverer(ledger, await _reporter(gateway, stack), _delays())
+        upstreams = await stack.enter_async_context(McpServers(_servers(gateway)))
+        tools = Connectors(dict.fromkeys(gateway.servers, upstreams))
+        channel = await stack.enter_async_context(_open_channel(gateway))
+        deliverer = Deliverer(
+            ledger, OutcomeReporter(channel, credential=_read(gateway.credential_file)), _delays()
+        )
         await stack.enter_async_context(background(deliverer.run()))
         executor = Executor(
             Gateway(
@@ -61,7 +83,7 @@ async def serve_gateway(settings: Settings, announce: Serving) -> None:
                 expected=expected_by(settings, gateway),
                 catalog=catalog,
                 ledger=ledger,
-                tools=Connectors(dict.fromkeys(gateway.servers, tools)),
+                tools=tools,
                 freezes=FreezeWatch(),
                 resolve=resolve_path,
                 clock=SystemClock(),
@@ -71,37 +93,27 @@ async def serve_gateway(settings: Settings, announce: Serving) -> None:
                 after_outcome=deliverer.wake,
             )
         )
-        await serve(_process(gateway, executor, ledger, keys, tools), announce)
+        yield OpenGateway(
+            settings=gateway,
+            catalog=catalog,
+            upstreams=upstreams,
+            executor=executor,
+            channel=channel,
+            checks=_checks(gateway, ledger, keys, tools),
+            meter=PrometheusMeter(),
+        )
 
 
-def _process(
-    gateway: GatewaySettings, executor: Executor, ledger: SqliteLedger, keys: VerifyingKeys, tools: McpServers
-) -> Process:
-    """What does not end in its time when the process ends is `unknown` at the next start."""
-
+def _checks(
+    gateway: GatewaySettings, ledger: SqliteLedger, keys: VerifyingKeys, tools: Connectors
+) -> dict[str, Check]:
     async def has_keys() -> bool:
         return keys.ready
 
     async def has_tools() -> bool:
         return all([await tools.ready(name) for name in gateway.servers])
 
-    meter = PrometheusMeter()
-    longest = gateway.longest_execution_seconds + _TELLING_SECONDS
-    handler = service_handler(
-        GatewayServicer(executor, meter),
-        meter=meter,
-        deadlines=Deadlines(default=longest, longest=longest),
-        authenticate=None,
-    )
-    return Process(
-        settings=gateway,
-        handlers=[handler],
-        checks={"ledger": ledger.writable, "keys": has_keys, "tools": has_tools},
-        metrics=meter.expose,
-        jwks=None,
-        drain=executor.drain,
-        says={"gateway": gateway.name, "tenant": gateway.tenant},
-    )
+    return {"ledger": ledger.writable, "keys": has_keys, "tools": has_tools}
 
 
 @contextlib.asynccontextmanager
@@ -128,10 +140,13 @@ async def _running_keys(gateway: GatewaySettings) -> AsyncIterator[VerifyingKeys
         yield keys
 
 
-async def _reporter(gateway: GatewaySettings, stack: contextlib.AsyncExitStack) -> OutcomeReporter:
+@contextlib.asynccontextmanager
+async def _open_channel(gateway: GatewaySettings) -> AsyncIterator[grpc.aio.Channel]:
     channel = _channel(gateway)
-    stack.push_async_callback(channel.close)
-    return OutcomeReporter(channel, credential=_read(gateway.credential_file))
+    try:
+        yield channel
+    finally:
+        await channel.close()
 
 
 def _channel(gateway: GatewaySettings) -> grpc.aio.Channel:

@@ -9,8 +9,8 @@ from interlock.core.canonical import canonicalize, digest, parse_canonical
 from interlock.core.catalog import Catalog, Tool
 from interlock.core.destinations import Destination, ResolvePath, destinations_of, digest_of_destinations
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.obligations import ObligationResult, Understood, understand
-from interlock.core.outcome import OutcomeKind
+from interlock.core.obligations import Understood, understand
+from interlock.core.outcome import ObligationResult, OutcomeKind, Reconciliation
 from interlock.core.strict_json import parse_object
 from interlock.core.token import Claims
 
@@ -56,7 +56,7 @@ class Execution:
     """An execution or a refusal as the ledger keeps it, for a person to look at.
 
     `kind` is None while it runs. `delivery` is empty while it runs, then `waiting`, `delivered` or
-    `undeliverable`. A refusal has no `tool`.
+    `undeliverable`. A refusal has no `tool`. `plan_decision_id` and `plan_step` are empty outside of plans.
     """
 
     execution_id: str
@@ -69,6 +69,9 @@ class Execution:
     start_time: datetime
     end_time: datetime | None
     delivery: str
+    plan_decision_id: str = ""
+    plan_step: str = ""
+    reconciliation: Reconciliation | None = None
 
 
 def permit(call: Call, claims: Claims, catalog: Catalog, resolve: ResolvePath) -> Permitted:

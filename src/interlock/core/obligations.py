@@ -1,13 +1,13 @@
 """Obligations that this gateway can meet: a closed list, for one that is not known is never skipped."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from interlock.core.decision import Obligation
 from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.outcome import ObligationResult
 
 MAX_TIMEOUT_SECONDS = 600
 
@@ -33,14 +33,6 @@ class Sandbox(_Closed):
 
 Understood = Annotated[Timeout | Sandbox, Field(discriminator="type")]
 _UNDERSTOOD: TypeAdapter[Understood] = TypeAdapter(Understood)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObligationResult:
-    """What became of an obligation, for a person."""
-
-    type: str
-    detail: str
 
 
 def understand(obligations: Iterable[Obligation]) -> tuple[Understood, ...]:

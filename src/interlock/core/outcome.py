@@ -19,6 +19,10 @@ MAX_RESULT_KEPT_BYTES = 65_536
 
 MAX_MEMORY_WRITES = 256
 
+MAX_OBLIGATION_RESULTS = 64
+MAX_OBLIGATION_TYPE = 64
+MAX_OBLIGATION_DETAIL = 1_024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -39,12 +43,47 @@ class MemoryWrite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObligationResult:
+    """What became of an obligation, for a person."""
+
+    type: str
+    detail: str
+
+
+class Finding(StrEnum):
+    """What became of an execution of unknown outcome, as a person found it. `not_run`: the tool did nothing of it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    NOT_RUN = "not_run"
+
+
+MAX_COMMENT = 1_024
+MAX_FOUND_BY = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """A person's finding about an execution of unknown outcome, once for each; nothing runs again for it.
+
+    `comment` says how it was found, in 1 to MAX_COMMENT characters; `found_by` who says so, at most MAX_FOUND_BY
+    characters, which nothing proves.
+    """
+
+    finding: Finding
+    comment: str
+    found_by: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One execution's end, as the gateway reports it and the decision log keeps it.
 
     `result_digest` is the SHA-256 of the canonical result, base64url, empty where there is none. `result` is
     its beginning, at most MAX_RESULT_KEPT_BYTES, and never part of a repr (case 63); `result_truncated` says
-    that it is not all. `refusal` is the ErrorReason of a refused execution, else empty.
+    that it is not all. `refusal` is the ErrorReason of a refused execution, else empty. `obligation_results` are in
+    the order of the decision's obligations; `reconciliation` is there of an unknown one that a person looked into.
     """
 
     execution_id: str
@@ -59,3 +98,5 @@ class Outcome:
     result_truncated: bool = False
     usage: Usage | None = None
     memory_writes: tuple[MemoryWrite, ...] = ()
+    obligation_results: tuple[ObligationResult, ...] = ()
+    reconciliation: Reconciliation | None = None

@@ -165,12 +165,13 @@ async def _run(
     else:
         encoded = tool_result.encode(result.value)
         outcome, data = _answered(_outcome(redemption, gateway), result, encoded), encoded.data
+    outcome = replace(outcome, obligation_results=obligations.met(permitted.obligations, limit=limit))
     await _keep(outcome, gateway)
     return ExecutionResult(
         execution_id=redemption.execution_id,
         kind=outcome.kind,
         result_json=data,
-        obligation_results=obligations.met(permitted.obligations, limit=limit),
+        obligation_results=outcome.obligation_results,
     )
 
 

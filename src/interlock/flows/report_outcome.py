@@ -1,13 +1,13 @@
 """A gateway tells what it did: the decision log keeps it, and what the decision had taken is settled."""
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from interlock.core import record, settling
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import Outcome, OutcomeKind, Reconciliation
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
 from interlock.core.session import Measuring
 from interlock.ports import Clock, DecisionLog, RecordReader
@@ -29,6 +29,8 @@ class Reporting:
 async def report_outcome(outcome: Outcome, caller: Caller, reporting: Reporting) -> Record:
     """Record an outcome once; reported again, the record that is there is given back, and nothing changes.
 
+    What a person found of an unknown one since is a record of its own, as much once.
+
     Raises InterlockError: DECISION_NOT_FOUND where this gateway has no such token to redeem, whatever the
     cause, so that no gateway learns of another's.
     """
@@ -42,7 +44,10 @@ async def report_outcome(outcome: Outcome, caller: Caller, reporting: Reporting)
     ran_before = await _ran_before(outcome, caller, reporting.reader)
     # Reading a large result takes milliseconds, in which others go on.
     draft = await asyncio.to_thread(_draft, outcome, caller, fields, reporting, first=not ran_before)
-    [recorded] = await reporting.log.append([draft])
+    drafts = [draft]
+    if outcome.reconciliation is not None:
+        drafts.append(_finding_draft(outcome, outcome.reconciliation, caller, draft))
+    recorded, *_ = await reporting.log.append(drafts)
     return recorded
 
 
@@ -78,6 +83,7 @@ def _draft(
             "result_truncated": outcome.result_truncated,
             "usage": None if outcome.usage is None else asdict(outcome.usage),
             "memory_writes": [asdict(write) for write in outcome.memory_writes],
+            "obligation_results": [asdict(result) for result in outcome.obligation_results],
             "start_time": rfc3339(outcome.start_time),
             "end_time": rfc3339(outcome.end_time),
         },
@@ -88,6 +94,26 @@ def _draft(
             at=now,
             measuring=reporting.measuring,
         ),
+    )
+
+
+def _finding_draft(outcome: Outcome, found: Reconciliation, caller: Caller, reported: Draft) -> Draft:
+    """A person's finding, once: it stands beside the outcome, and settles nothing anew."""
+    return replace(
+        reported,
+        type=RecordType.RECONCILIATION,
+        once=f"reconciliation/{caller.tenant}/{caller.name}/{outcome.execution_id}",
+        fields={
+            "requested_by": f"{caller.kind}/{caller.name}",
+            "credential_id": caller.credential_id,
+            "execution_id": outcome.execution_id,
+            "jti": outcome.token_id,
+            "change": found.finding.value,
+            "comment": found.comment,
+            "found_by": found.found_by,
+            "find_time": rfc3339(found.time),
+        },
+        change=None,
     )
 
 

@@ -12,11 +12,19 @@ from interlock.core.errors import invalid_field
 from interlock.core.field_checks import check_count, check_number
 from interlock.core.identity import Caller
 from interlock.core.outcome import (
+    MAX_COMMENT,
+    MAX_FOUND_BY,
     MAX_MEMORY_WRITES,
+    MAX_OBLIGATION_DETAIL,
+    MAX_OBLIGATION_RESULTS,
+    MAX_OBLIGATION_TYPE,
     MAX_RESULT_KEPT_BYTES,
+    Finding,
     MemoryWrite,
+    ObligationResult,
     Outcome,
     OutcomeKind,
+    Reconciliation,
     Usage,
 )
 from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
@@ -40,6 +48,12 @@ _OUTCOMES = {
     OutcomeKind.REFUSED: outcome_pb2.OUTCOME_REFUSED,
     OutcomeKind.UNKNOWN: outcome_pb2.OUTCOME_UNKNOWN,
 }
+_FINDING_NUMBERS = {
+    Finding.SUCCEEDED: outcome_pb2.FINDING_SUCCEEDED,
+    Finding.FAILED: outcome_pb2.FINDING_FAILED,
+    Finding.NOT_RUN: outcome_pb2.FINDING_NOT_RUN,
+}
+_FINDINGS = {number: finding for finding, number in _FINDING_NUMBERS.items()}
 _OUTCOME_KINDS = {number: kind for kind, number in _OUTCOMES.items()}
 _RECORD_TYPES = {
     RecordType.DECISION: record_pb2.RECORD_TYPE_DECISION,
@@ -147,6 +161,8 @@ def reported_outcome(request: decision_service_pb2.ReportOutcomeRequest) -> Outc
     kind = _OUTCOME_KINDS.get(request.outcome)
     if kind is None:
         raise invalid_field("outcome", "must be a value of Outcome other than OUTCOME_UNSPECIFIED")
+    if request.HasField("reconciliation") and kind is not OutcomeKind.UNKNOWN:
+        raise invalid_field("reconciliation", "is only for an outcome that is unknown")
     return Outcome(
         execution_id=_bounded("execution_id", request.execution_id, 64),
         decision_id=_bounded("decision_id", request.decision_id, 64),
@@ -160,6 +176,34 @@ def reported_outcome(request: decision_service_pb2.ReportOutcomeRequest) -> Outc
         result_truncated=request.result_truncated or len(request.result_json) > MAX_RESULT_KEPT_BYTES,
         usage=_usage(request.usage) if request.HasField("usage") else None,
         memory_writes=_memory_writes(request.memory_writes),
+        obligation_results=_obligation_results(request.obligation_results),
+        reconciliation=_reconciliation(request.reconciliation)
+        if request.HasField("reconciliation")
+        else None,
+    )
+
+
+def _obligation_results(
+    messages: Sequence[outcome_pb2.ObligationResult],
+) -> tuple[ObligationResult, ...]:
+    """As they are told, the more so as no length of theirs keeps an outcome off the record."""
+    return tuple(
+        ObligationResult(type=each.type[:MAX_OBLIGATION_TYPE], detail=each.detail[:MAX_OBLIGATION_DETAIL])
+        for each in messages[:MAX_OBLIGATION_RESULTS]
+    )
+
+
+def _reconciliation(message: outcome_pb2.Reconciliation) -> Reconciliation:
+    finding = _FINDINGS.get(message.finding)
+    if finding is None:
+        raise invalid_field(
+            "reconciliation.finding", "must be a value of Finding other than FINDING_UNSPECIFIED"
+        )
+    return Reconciliation(
+        finding=finding,
+        comment=_bounded("reconciliation.comment", message.comment, MAX_COMMENT),
+        found_by=_bounded("reconciliation.found_by", message.found_by, MAX_FOUND_BY, may_be_empty=True),
+        time=moment(message.find_time),
     )
 
 
@@ -194,9 +238,22 @@ def outcome_report(outcome: Outcome) -> decision_service_pb2.ReportOutcomeReques
             outcome_pb2.MemoryWrite(key=each.key, version=each.version, digest=each.digest)
             for each in outcome.memory_writes
         ],
+        obligation_results=[
+            outcome_pb2.ObligationResult(type=each.type, detail=each.detail)
+            for each in outcome.obligation_results
+        ],
     )
     if outcome.usage is not None:
         message.usage.CopyFrom(usage(outcome.usage))
+    if (found := outcome.reconciliation) is not None:
+        message.reconciliation.CopyFrom(
+            outcome_pb2.Reconciliation(
+                finding=_FINDING_NUMBERS[found.finding],
+                comment=found.comment,
+                found_by=found.found_by,
+                find_time=timestamp(found.time),
+            )
+        )
     return message
 
 

@@ -175,6 +175,7 @@ class ReportOutcomeRequest(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     MEMORY_WRITES_FIELD_NUMBER: _builtins.int
     OBLIGATION_RESULTS_FIELD_NUMBER: _builtins.int
+    RECONCILIATION_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Execution at the gateway: 1 to 64 characters of [a-z0-9-]."""
     decision_id: _builtins.str
@@ -213,6 +214,12 @@ class ReportOutcomeRequest(_message.Message):
     def obligation_results(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.ObligationResult]:
         """What became of each obligation of the decision, in its order."""
 
+    @_builtins.property
+    def reconciliation(self) -> _outcome_pb2.Reconciliation:
+        """What a person found since, only where the outcome is unknown. The execution is reported once more with it, and it
+        has a record of its own; once recorded, another for the same execution changes nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -229,10 +236,11 @@ class ReportOutcomeRequest(_message.Message):
         usage: _outcome_pb2.Usage | None = ...,
         memory_writes: _abc.Iterable[_outcome_pb2.MemoryWrite] | None = ...,
         obligation_results: _abc.Iterable[_outcome_pb2.ObligationResult] | None = ...,
+        reconciliation: _outcome_pb2.Reconciliation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "reconciliation", b"reconciliation", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "end_time", b"end_time", "execution_id", b"execution_id", "memory_writes", b"memory_writes", "obligation_results", b"obligation_results", "outcome", b"outcome", "refusal", b"refusal", "result_digest", b"result_digest", "result_json", b"result_json", "result_truncated", b"result_truncated", "start_time", b"start_time", "token_id", b"token_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "end_time", b"end_time", "execution_id", b"execution_id", "memory_writes", b"memory_writes", "obligation_results", b"obligation_results", "outcome", b"outcome", "reconciliation", b"reconciliation", "refusal", b"refusal", "result_digest", b"result_digest", "result_json", b"result_json", "result_truncated", b"result_truncated", "start_time", b"start_time", "token_id", b"token_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -48,6 +49,34 @@ OUTCOME_REFUSED: Outcome.ValueType  # 3
 OUTCOME_UNKNOWN: Outcome.ValueType  # 4
 """The token was redeemed, and whether the tool ran is not known. It never runs again by itself."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+class _Finding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_UNSPECIFIED: _Finding.ValueType  # 0
+    """Never sent."""
+    FINDING_SUCCEEDED: _Finding.ValueType  # 1
+    """The tool did what it was called for."""
+    FINDING_FAILED: _Finding.ValueType  # 2
+    """The tool ran and failed, or did a part of it."""
+    FINDING_NOT_RUN: _Finding.ValueType  # 3
+    """The tool did nothing of it."""
+
+class Finding(_Finding, metaclass=_FindingEnumTypeWrapper):
+    """Finding is what a person found of an execution of unknown outcome."""
+
+FINDING_UNSPECIFIED: Finding.ValueType  # 0
+"""Never sent."""
+FINDING_SUCCEEDED: Finding.ValueType  # 1
+"""The tool did what it was called for."""
+FINDING_FAILED: Finding.ValueType  # 2
+"""The tool ran and failed, or did a part of it."""
+FINDING_NOT_RUN: Finding.ValueType  # 3
+"""The tool did nothing of it."""
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
@@ -119,6 +148,42 @@ class MemoryWrite(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemoryWrite: _TypeAlias = MemoryWrite  # noqa: Y015
+
+@_typing.final
+class Reconciliation(_message.Message):
+    """Reconciliation is a person's finding about an execution of unknown outcome. Nothing runs again for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    FOUND_BY_FIELD_NUMBER: _builtins.int
+    FIND_TIME_FIELD_NUMBER: _builtins.int
+    finding: Global___Finding.ValueType
+    """What was found."""
+    comment: _builtins.str
+    """How it was found, 1 to 1,024 characters."""
+    found_by: _builtins.str
+    """Who says so, at most 128 characters; as it was given at the gateway's machine, where nothing proves it."""
+    @_builtins.property
+    def find_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was said."""
+
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding.ValueType = ...,
+        comment: _builtins.str = ...,
+        found_by: _builtins.str = ...,
+        find_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["find_time", b"find_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "find_time", b"find_time", "finding", b"finding", "found_by", b"found_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reconciliation: _TypeAlias = Reconciliation  # noqa: Y015
 
 @_typing.final
 class ObligationResult(_message.Message):

@@ -12,8 +12,7 @@ from interlock.core.canonical import canonicalize, digest, digest_of
 from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, build_catalog
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult
-from interlock.core.obligations import ObligationResult
-from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
+from interlock.core.outcome import MemoryWrite, ObligationResult, Outcome, OutcomeKind, Usage
 from interlock.flows.execute import Executor, Gateway
 from interlock.ports import ToolCall, ToolResult
 from tests.fakes import (

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from interlock.core import record as records
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
-from interlock.core.destinations import digest_of_destinations
+from interlock.core.destinations import digest_of_destinations, disclosed
 from interlock.core.errors import InterlockError
 from interlock.core.granting import Grant, final_answer, hold_ends, refused
 from interlock.core.holding import Holder
@@ -76,7 +76,9 @@ def policy_input(proposal: Proposal, observed: Observed, now: datetime) -> Polic
         },
         "arguments": dict(proposal.disclosed_arguments),
         "arguments_digest": proposal.arguments_digest,
-        "destinations": [cast("DestinationInput", asdict(each)) for each in proposal.destinations],
+        "destinations": [
+            cast("DestinationInput", asdict(each)) for each in disclosed(tool, proposal.destinations)
+        ],
         "plan": None,
         "facts": observed.facts,
         "context": {

@@ -1,10 +1,33 @@
 """What the catalog says of tools that are no MCP server's: a web service's, and commands."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+from interlock.core.web_address import parse
+
+# What says who calls, where to, or how the message is framed (RFC 9110 7.6.1) is the gateway's to say.
+_GATEWAY_HEADERS = re.compile(
+    r"host|authorization|cookie2?|idempotency-key|content-(?:length|encoding)|accept-encoding|connection|keep-alive"
+    r"|te|trailer|transfer-encoding|upgrade|expect|via|max-forwards|forwarded|x-forwarded-.*|x-real-ip|proxy-.*",
+    re.IGNORECASE,
+)
+
+
+def _callers_header(name: str) -> str:
+    if _GATEWAY_HEADERS.fullmatch(name):
+        raise ValueError(f"`{name}` is for the gateway to set, and for no caller")
+    return name
+
+
+def _base(text: str) -> str:
+    if text and (parse(text).query is not None or "#" in text):
+        raise ValueError("a base has no query and no fragment")
+    return text
+
+
+Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$"), AfterValidator(_callers_header)]
 
 
 class _Entry(BaseModel):
@@ -12,13 +35,13 @@ class _Entry(BaseModel):
 
 
 class HttpEntry(_Entry):
-    """A tool that is a web service. Its arguments are of one form, which its schema may narrow further.
+    """A tool that is a web service. Its arguments are of one form (core.http_call), which its schema may narrow.
 
     Below a `base` that is `{"method", "path", "query": [[name, value]...], "headers": {...}, "body"}`, and without
     one `{"method", "url", "headers", "body"}`. `headers` are those that a caller may set.
     """
 
-    base: Annotated[str, Field(max_length=2_048)] = ""
+    base: Annotated[str, Field(max_length=2_048), AfterValidator(_base)] = ""
     headers: Annotated[tuple[Header, ...], Field(strict=False)] = ()
 
 

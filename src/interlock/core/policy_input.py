@@ -46,7 +46,8 @@ class DestinationInput(TypedDict):
     """Where one argument leads: `path` is its JSON Pointer, empty for the call as a whole.
 
     `canonical` is the address or the absolute path in its one form, symbolic links followed; `host` is an address's;
-    `root` names the declared root that a path is under. With a `problem`, they are empty.
+    `root` names the declared root that a path is under. They are empty with a `problem` other than `not_public`, and
+    `canonical` is less where the catalog marks the argument as sensitive: an address's origin, and nothing of a path.
     """
 
     path: str

@@ -73,7 +73,7 @@ class AsChange:
 
     def run(self, cells: Cells) -> Draft:
         """Run it."""
-        return self._change.run(self._draft, cells)
+        return self._change.run(self._draft, cells, 0)
 
 
 @asynccontextmanager

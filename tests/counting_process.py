@@ -51,7 +51,7 @@ class Take:
 
     keys = (BUDGET,)
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         granted = int(cells.get(BUDGET) or b"0") < LIMIT
         if granted:
             add_one(cells, BUDGET)

@@ -377,7 +377,7 @@ class MemoryDecisionLog:
         if found := self._find_once(draft.once):
             return found
         if draft.change:
-            draft = draft.change.run(draft, cells)
+            draft = draft.change.run(draft, cells, len(self.records))
         self.records.append(seal(draft, self._head()))
         return self.records[-1]
 
@@ -429,8 +429,14 @@ def _log_unavailable() -> InterlockError:
 class ScriptedEngine:
     """ports.PolicyEngine whose `answer` is the policy. `batches` holds what it was asked."""
 
-    def __init__(self, answer: Callable[[PolicyInput], Evaluated | InterlockError]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[PolicyInput], Evaluated | InterlockError],
+        *,
+        shows: Callable[[PolicyInput], bool | InterlockError] = lambda document: False,
+    ) -> None:
         self.answer = answer
+        self.shows = shows
         self.batches: list[list[PolicyInput]] = []
 
     async def evaluate(
@@ -439,6 +445,16 @@ class ScriptedEngine:
         await asyncio.sleep(0)
         self.batches.append(list(inputs))
         return [self.answer(document) for document in inputs]
+
+    async def offered(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[bool]:
+        await asyncio.sleep(0)
+        self.batches.append(list(inputs))
+        answers = []
+        for answer in map(self.shows, inputs):
+            if isinstance(answer, InterlockError):
+                raise answer
+            answers.append(answer)
+        return answers
 
 
 class MemoryCredentials:

@@ -422,7 +422,7 @@ class NumberedTake:
     def keys(self) -> list[bytes]:
         return Numbered(self.number).keys
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         Numbered(self.number).run(cells)
         return draft
 

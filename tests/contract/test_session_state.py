@@ -106,7 +106,7 @@ class Take:
     def keys(self) -> list[bytes]:
         return [key(self.name)]
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         taken = int(cells.get(key(self.name)) or b"0")
         if taken < self.limit:
             cells.put(key(self.name), str(taken + 1).encode(), expire_time=LATER)
@@ -213,8 +213,8 @@ async def test_a_name_that_is_there_changes_nothing_again(store: AnyStore) -> No
 class TakeAndFail(Take):
     """Takes, and then fails."""
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
-        Take.run(self, draft, cells)
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
+        Take.run(self, draft, cells, _log_index)
         raise DefectError
 
 

@@ -57,7 +57,7 @@ class Grant:
         told = (key for condition in self.conditions for key in condition.keys)
         return (*told, *reservation_keys(self.reservations, self.holder), *self.to_mark)
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         """The draft, or the one that says what was lacking and grants nothing."""
         self.lacking = self._unmet(cells) or take(
             self.reservations, self.holder, cells, at=self.at, ends=self.ends

@@ -45,8 +45,11 @@ class DraftChange(Protocol):
         """The cells that it reads or writes."""
         ...
 
-    def run(self, draft: "Draft", cells: Cells) -> "Draft":
-        """Do it, and give the draft that is to be sealed: the same, or one that tells what was lacking."""
+    def run(self, draft: "Draft", cells: Cells, log_index: int, /) -> "Draft":
+        """Do it, and give the draft that is to be sealed: the same, or one that tells what was lacking.
+
+        `log_index` is the place that its record gets.
+        """
         ...
 
 

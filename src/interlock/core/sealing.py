@@ -31,7 +31,7 @@ def seal_all(drafts: Sequence[Draft], present: Mapping[str, Record], cells: Cell
     for draft in drafts:
         record = known.get(draft.once)
         if record is None:
-            record = seal(draft.change.run(draft, cells) if draft.change else draft, head)
+            record = seal(draft.change.run(draft, cells, head.size) if draft.change else draft, head)
             head = head_after(record)
             new.append(record)
             if draft.once:

@@ -124,7 +124,7 @@ class Settle:
             *reservation_keys(decision.reservations, decision.holder),
         )
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         """Settle, and note what came of the call where it ran; the draft stays as it is."""
         if not self._first:
             return draft

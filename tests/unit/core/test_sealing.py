@@ -20,7 +20,7 @@ class Number:
 
     keys: tuple[bytes, ...] = (KEY,)
 
-    def run(self, draft: Draft, cells: Cells) -> Draft:
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         before = len(cells.get(self.keys[0]))
         cells.put(self.keys[0], b"x" * (before + 1), expire_time=NOON + timedelta(days=1))
         return a_draft(once=draft.once, fields={"run": before})

@@ -1,4 +1,4 @@
-"""JSON Pointers (RFC 6901): write them, and replace what they point at."""
+"""JSON Pointers (RFC 6901): write them, follow them, and replace what they point at."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -42,6 +42,18 @@ def to_path(pointer: str) -> list[str]:
     if not pointer.startswith("/") or _BAD_ESCAPE.search(pointer):
         raise ValueError("not a JSON Pointer: expected `/` before each token, and `~` only as `~0` or `~1`")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
+
+
+def value_at(value: Any, pointer: str) -> Any:
+    """What the pointer leads to, by RFC 6901 4 and nothing more. Raises LookupError, and ValueError on bad syntax."""
+    for token in to_path(pointer):
+        if isinstance(value, dict):
+            value = value[token]
+        elif isinstance(value, list) and _INDEX.match(token):
+            value = value[int(token)]
+        else:
+            raise LookupError("the pointer leads nowhere")
+    return value
 
 
 def replace_at(value: Any, pointer: str, replace: Callable[[Any], Any]) -> Any:

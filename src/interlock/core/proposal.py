@@ -8,6 +8,7 @@ from typing import Any
 from interlock.core.catalog import Tool, Violation
 from interlock.core.destinations import Destination
 from interlock.core.identity import Caller
+from interlock.core.plan_step import Filling, StepCall, StepOfPlan, StepReference
 
 
 class SourceTrust(StrEnum):
@@ -58,6 +59,7 @@ class RawProposal:
     arguments_json: bytes
     context: Context
     operation: str = ""
+    plan_step: StepReference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class Proposal:
     the arguments with sensitive values replaced by keyed digests, and are all that a policy or a record
     sees. `tool` is None where the catalog has none of the name. `operation` names what the call is an attempt
     at, empty where the caller did not say. `payload_digest` covers all that the caller sent but the request_id.
+    `plan` is where it stands in a plan, `step_call` what is looked up to find that, and `filling` what comes of it.
     """
 
     caller: Caller
@@ -84,6 +87,9 @@ class Proposal:
     payload_digest: str
     operation: str = ""
     destinations: tuple[Destination, ...] = ()
+    plan: StepOfPlan | None = None
+    step_call: StepCall | None = None
+    filling: Filling | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -36,6 +36,18 @@ def for_load(folder: Path, *, of_state: bool) -> Path:
     return policies
 
 
+def for_one_agent(folder: Path, role: str, *, tools: Sequence[str], effects: Sequence[str]) -> Path:
+    """With a role, the only one, whose one agent may repeat itself in one session as often as it is measured."""
+    policies = with_role(folder, role, tools=tools, effects=effects)
+    file = policies / "limits" / "data.yaml"
+    limits: dict[str, Any] = yaml.safe_load(file.read_text())
+    for topic in ("loops", "budgets"):
+        for group in limits[topic].values():
+            group.update({name: 1_000_000 for name in group if name != "depth"})
+    file.write_text(yaml.safe_dump(limits))
+    return policies
+
+
 def _copy(folder: Path) -> Path:
     policies = folder / "policies"
     shutil.copytree(POLICIES, policies)

@@ -127,11 +127,21 @@ def running_echo(folder: Path, reply: Path) -> Iterator[Server]:
 @contextlib.contextmanager
 def running_opa(folder: Path, sidecar: int) -> Iterator[Server]:
     """An OPA as the service's own: its program, flags, bundle and environment, but on TCP."""
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     flags = [flag for flag in command_line(sidecar) if not flag.startswith(("--addr", "--unix-socket-perm"))]
     with _running([*flags, f"--addr={address}"], folder, "opa", environment(sidecar)) as process:
         _until_healthy(address, process, folder / "opa.log")
         yield Server(address=address, watched={"opa": process.pid})
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], place: Place, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the place until the end of the block, which has told that it serves."""
+    with _running(command, place.folder, name, _environment(place.opa)) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise NotServingError((place.folder / f"{name}.log").read_text())
+        yield process
 
 
 @contextlib.contextmanager
@@ -184,7 +194,8 @@ def _is_healthy(address: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as opened:
         return int(opened.getsockname()[1])
 

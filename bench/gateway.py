@@ -1,0 +1,169 @@
+"""Measure what the gateway adds to a call of an MCP tool, and what idle connections to it cost.
+
+The same client calls the same MCP server, first by itself and then with `interlock gateway mcp` in its place: every
+call is then decided, recorded, redeemed, run, and its outcome kept, all durable. Prints the results, and writes them
+into bench/README.md.
+"""
+
+import argparse
+import asyncio
+import secrets
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+from gateway_place import GatewayPlace, make_gateway_place, serving, serving_front
+from marks import write_between_marks
+from mcp.client.session import ClientSession
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from processes import resident_mib
+from redeem import measure_redeem
+from report import machine, met_or_missed, table
+from sandbox import measure_sandbox
+from servers import SCRATCH, NotServingError, locate_opa
+
+from interlock.adapters.opa_binary import OpaError
+
+OVERHEAD_AT_MOST_MS = 6.0
+IDLE_AT_MOST_KIB = 60.0
+PLAN = {"rounds": 10, "calls": 100, "connections": 1_000}
+QUICK_PLAN = {"rounds": 1, "calls": 5, "connections": 8}
+WARM_UP_CALLS = 10
+CONNECT_AT_ONCE = 16
+SETTLE_SECONDS = 2.0
+
+
+def main() -> None:
+    """Measure, print and write."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    options = parse()
+    try:
+        text = measure_all(options)
+    except (OpaError, NotServingError) as error:
+        sys.exit(f"bench: {error}")
+    print(text)
+    if not options.no_write:
+        write_between_marks("gateway", text)
+
+
+def parse() -> argparse.Namespace:
+    """The options, with the plan of a short run filled in where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a short run, whose numbers mean nothing")
+    parser.add_argument("--no-write", action="store_true", help="leave bench/README.md as it is")
+    parser.add_argument("--folder", type=Path, default=SCRATCH, help="where to keep what is measured on")
+    options = parser.parse_args()
+    vars(options).update(QUICK_PLAN if options.quick else PLAN)
+    return options
+
+
+def measure_all(options: argparse.Namespace) -> str:
+    """Everything, in a folder that is gone afterwards. Raises OpaError, NotServingError."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
+        made = make_gateway_place(Path(scratch) / "gateway", locate_opa())
+        with serving(made):
+            overhead = asyncio.run(measure_overhead(made, options.rounds, options.calls))
+            with serving_front(made) as process_id:
+                idle = asyncio.run(measure_idle(made, process_id, options.connections))
+        redeem = measure_redeem(Path(scratch), quick=options.quick)
+        sandbox = measure_sandbox(Path(scratch), quick=options.quick)
+    return "\n\n".join((machine(), overhead, idle, redeem, sandbox))
+
+
+async def measure_overhead(made: GatewayPlace, rounds: int, calls: int) -> str:
+    """One call at a time over stdio, in rounds that take turns between the two."""
+    times: dict[str, list[list[float]]] = {"direct": [], "gateway": []}
+    async with AsyncExitStack() as stack:
+        sessions = {
+            "direct": await opened(stack, made.direct()),
+            "gateway": await opened(stack, made.through_gateway()),
+        }
+        for session in sessions.values():
+            await call_times(session, WARM_UP_CALLS)
+        for _ in range(rounds):
+            for name, session in sessions.items():
+                times[name].append(await call_times(session, calls))
+    rows = [
+        (title, f"{p50(times[name]):.2f}", f"{p99(times[name]):.2f}")
+        for name, title in (("direct", "the MCP server itself"), ("gateway", "through the gateway"))
+    ]
+    added = [
+        statistics.median(gateway) - statistics.median(direct)
+        for gateway, direct in zip(times["gateway"], times["direct"], strict=True)
+    ]
+    reached = statistics.median(added)
+    return (
+        f"{rounds} rounds of {calls} calls each, one at a time:\n\n"
+        f"{table(('one tools/call over stdio', 'p50 ms', 'p99 ms'), rows)}\n\n"
+        f"- The gateway adds {reached:.2f} ms (rounds from {min(added):.2f} to {max(added):.2f}) at p50; "
+        f"target ≤ {OVERHEAD_AT_MOST_MS:g} ms: {met_or_missed(met=reached <= OVERHEAD_AT_MOST_MS)}"
+    )
+
+
+async def opened(stack: AsyncExitStack, server: StdioServerParameters) -> ClientSession:
+    """A session with a server that the client has started, as any MCP client does."""
+    log = stack.enter_context(Path("/dev/null").open("w"))
+    reading, writing = await stack.enter_async_context(stdio_client(server, errlog=log))
+    session = await stack.enter_async_context(ClientSession(reading, writing))
+    await session.initialize()
+    return session
+
+
+async def call_times(session: ClientSession, calls: int) -> list[float]:
+    """Milliseconds of each call, of which none may fail."""
+    times = []
+    for _ in range(calls):
+        begun = time.perf_counter()
+        answer = await session.call_tool("echo", {"text": secrets.token_urlsafe(12)})
+        times.append((time.perf_counter() - begun) * 1e3)
+        assert not getattr(answer, "is_error", True), answer
+    return times
+
+
+async def measure_idle(made: GatewayPlace, process_id: int, connections: int) -> str:
+    """Memory of the gateway before and after so many MCP sessions over HTTP are open, and do nothing."""
+    async with AsyncExitStack() as stack:
+        await opened_over_http(stack, made)  # what the first makes is made once
+        await asyncio.sleep(SETTLE_SECONDS)
+        before = resident_mib(process_id)
+        for _ in range(0, connections, CONNECT_AT_ONCE):
+            for _ in range(CONNECT_AT_ONCE):
+                await opened_over_http(stack, made)
+        await asyncio.sleep(SETTLE_SECONDS)
+        kib = (resident_mib(process_id) - before) * 1_024 / connections
+    met = met_or_missed(met=kib <= IDLE_AT_MOST_KIB)
+    return (
+        f"- {connections:,} idle MCP sessions over HTTP cost {kib:.0f} KiB each (memory of the gateway's process); "
+        f"target ≤ {IDLE_AT_MOST_KIB:g} KiB: {met}"
+    )
+
+
+async def opened_over_http(stack: AsyncExitStack, made: GatewayPlace) -> ClientSession:
+    """A session over streamable HTTP, with the agent's credential, on a connection of its own."""
+    headers = {"Authorization": f"Bearer {made.agent}"}
+    client = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30))
+    reading, writing = await stack.enter_async_context(streamable_http_client(made.front, http_client=client))
+    session = await stack.enter_async_context(ClientSession(reading, writing))
+    await session.initialize()
+    return session
+
+
+def p50(rounds: list[list[float]]) -> float:
+    """Median of all calls."""
+    return statistics.median(time for times in rounds for time in times)
+
+
+def p99(rounds: list[list[float]]) -> float:
+    """What one call in a hundred takes at least."""
+    return statistics.quantiles([time for times in rounds for time in times], n=100)[-1]
+
+
+if __name__ == "__main__":
+    main()

@@ -14,12 +14,12 @@ import pytest
 
 from interlock.adapters.ledger_sqlite import (
     APPLICATION_ID,
-    KEPT,
     MIGRATIONS,
     SqliteLedger,
     list_executions,
     open_ledger,
 )
+from interlock.adapters.ledger_rows import KEPT, ReconciliationRefused
 from interlock.adapters.sqlite import open_database
 from interlock.adapters.store_errors import StoreUnusable
 from interlock.core.errors import ErrorReason, InterlockError

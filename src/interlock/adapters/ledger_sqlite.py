@@ -1,27 +1,41 @@
 """The gateway's ledger on SQLite: which tokens were redeemed, how each execution ended, what is reported."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
-import orjson
 import structlog
 
+from interlock.adapters.ledger_rows import (
+    COLUMNS,
+    EXECUTION,
+    KEPT,
+    OUTCOME,
+    WAITING,
+    check_finding,
+    finding_row,
+    redeemed_row,
+    refused_row,
+    report_row,
+    steps_missing,
+    to_execution,
+    to_outcome,
+    to_waiting,
+    unavailable,
+)
 from interlock.adapters.sqlite import (
     ProcessLock,
     SingleWriter,
     open_database,
     process_lock,
 )
-from interlock.adapters.store_errors import StoreUnavailable
-from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.errors import InterlockError
 from interlock.core.execution import Execution
-from interlock.core.moments import from_microseconds, to_microseconds
-from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
+from interlock.core.moments import to_microseconds
+from interlock.core.outcome import Outcome, OutcomeKind, Reconciliation
+from interlock.core.token import PlanStep
 from interlock.ports import Redemption
 
 logger = structlog.get_logger()
@@ -29,8 +43,8 @@ logger = structlog.get_logger()
 Result = TypeVar("Result")
 
 APPLICATION_ID = 0x494C4C31  # "ILL1"
-KEPT = timedelta(days=30)
-"""Far beyond a token's life, leeway and any skew of clocks: a token is forgotten long after it expired."""
+TOGETHER = 128
+"""So many operations that wait at once share one transaction, and one flush to disk."""
 
 MIGRATIONS = (
     # `refusal` is empty for a redemption: UNIQUE means redeemed once, and refused once for each reason.
@@ -64,32 +78,44 @@ MIGRATIONS = (
         memory_writes TEXT NOT NULL  -- JSON array of [key, version, digest]
     ) STRICT, WITHOUT ROWID;
     """,
+    # A step of a plan is due once those before it succeeded, also by what a person found of an unknown one.
+    """
+    ALTER TABLE executions ADD COLUMN plan_decision_id TEXT NOT NULL DEFAULT '';  -- empty outside of plans
+    ALTER TABLE executions ADD COLUMN plan_step TEXT NOT NULL DEFAULT '';
+    CREATE INDEX executions_of_plan ON executions (plan_decision_id, plan_step) WHERE plan_decision_id <> '';
+    ALTER TABLE reports ADD COLUMN obligation_results TEXT NOT NULL DEFAULT '[]';  -- JSON array of [type, detail]
+    CREATE TABLE reconciliations (
+        execution_id TEXT PRIMARY KEY REFERENCES executions (execution_id) ON DELETE CASCADE,
+        finding TEXT NOT NULL CHECK (finding IN ('succeeded', 'failed', 'not_run')),
+        comment TEXT NOT NULL,
+        found_by TEXT NOT NULL,
+        find_time INTEGER NOT NULL,
+        delivery TEXT NOT NULL CHECK (delivery IN ('waiting', 'delivered', 'undeliverable'))
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX reconciliations_waiting ON reconciliations (execution_id) WHERE delivery = 'waiting';
+    """,
 )
 
-_INSERT = """
-    INSERT INTO executions (execution_id, token_id, decision_id, tool, refusal, expire_time, start_time,
-                            end_time, kind, result_digest, delivery)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING
-"""
+_INSERT = f"INSERT INTO executions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _FINISH = """
     UPDATE executions SET end_time = ?, kind = ?, result_digest = ?, delivery = 'waiting'
     WHERE execution_id = ? AND kind = ''
 """
-_REPORT = "INSERT INTO reports VALUES (?, ?, ?, ?, ?)"
-_OUTCOME = "execution_id, decision_id, token_id, kind, result_digest, refusal, start_time, end_time"
+_REPORT = "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?)"
+_FINDING = "INSERT INTO reconciliations VALUES (?, ?, ?, ?, ?, ?)"
 _RECOVER = f"""
     UPDATE executions SET end_time = max(?, start_time), kind = 'unknown', delivery = 'waiting'
-    WHERE kind = '' RETURNING {_OUTCOME}
+    WHERE kind = '' RETURNING {OUTCOME}
 """
-_WAITING = f"""
-    SELECT {_OUTCOME}, result, result_truncated, usage, memory_writes
-    FROM executions LEFT JOIN reports USING (execution_id)
-    WHERE delivery = 'waiting' ORDER BY sequence LIMIT ?
+_OUTCOMES_WAITING = f"{WAITING} WHERE executions.delivery = 'waiting' ORDER BY sequence LIMIT ?"
+_FINDINGS_WAITING = f"""
+    {WAITING} WHERE reconciliations.delivery = 'waiting' AND executions.delivery <> 'waiting' ORDER BY sequence LIMIT ?
 """
-_EXECUTION = (
-    "execution_id, token_id, decision_id, tool, kind, refusal, result_digest, start_time, end_time, delivery"
-)
+_SUCCEEDED = """
+    SELECT plan_step FROM executions LEFT JOIN reconciliations USING (execution_id)
+    WHERE plan_decision_id = ? AND plan_decision_id <> '' AND (kind = 'succeeded' OR finding = 'succeeded')
+"""
+_EXECUTIONS = f"SELECT {EXECUTION} FROM executions LEFT JOIN reconciliations USING (execution_id)"
 
 
 def open_ledger(path: Path, *, read_only: bool = False) -> apsw.Connection:
@@ -105,8 +131,20 @@ def list_executions(
 ) -> list[Execution]:
     """Executions and refusals, newest first, of one kind or of all. Also on a read-only connection."""
     condition, values = ("WHERE kind = ?", (kind.value,)) if kind else ("", ())
-    query = f"SELECT {_EXECUTION} FROM executions {condition} ORDER BY sequence DESC LIMIT ?"
-    return [_execution(row) for row in connection.execute(query, (*values, limit))]
+    query = f"{_EXECUTIONS} {condition} ORDER BY sequence DESC LIMIT ?"
+    return [to_execution(row) for row in connection.execute(query, (*values, limit))]
+
+
+def find_execution(connection: apsw.Connection, execution_id: str) -> Execution | None:
+    """The execution or refusal of this id."""
+    row = connection.execute(f"{_EXECUTIONS} WHERE execution_id = ?", (execution_id,)).fetchone()
+    return None if row is None else to_execution(row)
+
+
+def reconcile(connection: apsw.Connection, execution_id: str, found: Reconciliation) -> None:
+    """Keep a finding, in the caller's transaction. Raises ReconciliationRefused."""
+    if check_finding(execution_id, find_execution(connection, execution_id), found):
+        connection.execute(_FINDING, finding_row(execution_id, found))
 
 
 class SqliteLedger:
@@ -123,7 +161,7 @@ class SqliteLedger:
         except Exception:
             self._lock.release()
             raise
-        self._writer = SingleWriter(connection, limit_seconds=limit_seconds, name="ledger")
+        self._writer = SingleWriter(connection, limit_seconds=limit_seconds, name="ledger", together=TOGETHER)
 
     async def close(self) -> None:
         """Finish what was asked and let another process have the ledger."""
@@ -132,7 +170,7 @@ class SqliteLedger:
 
     async def writable(self) -> bool:
         """Whether the ledger can be written now: nothing new is, durably. Raises InterlockError."""
-        with _unavailable():
+        with unavailable():
             await self._writer.check_writable()
         return True
 
@@ -151,7 +189,7 @@ class SqliteLedger:
         return await self._write(lambda db: _prune(db, at - KEPT))
 
     async def redeem(self, redemption: Redemption) -> str | None:
-        """Mark the token as used, by a unique key (case 23)."""
+        """Mark the token as used, by a unique key (case 23); a step of a plan only when it is due."""
         return await self._write(
             lambda db: _redeem(db, redemption),
             # The caller was told that nothing was redeemed, and runs nothing.
@@ -167,11 +205,9 @@ class SqliteLedger:
         await self._write(lambda db: _refuse(db, outcome))
 
     async def undelivered(self, limit: int) -> list[Outcome]:
-        """Outcomes that wait, oldest first."""
-        with _unavailable():
-            return await self._writer.read(
-                lambda db: [_with_report(row) for row in db.execute(_WAITING, (limit,))]
-            )
+        """Outcomes that wait, oldest first; then those of which a person found something since."""
+        with unavailable():
+            return await self._writer.read(lambda db: _undelivered(db, limit))
 
     async def delivered(self, outcome: Outcome) -> None:
         """The decision service has it."""
@@ -184,8 +220,12 @@ class SqliteLedger:
 
     async def list_executions(self, *, kind: OutcomeKind | None = None, limit: int = 100) -> list[Execution]:
         """As the function of this name."""
-        with _unavailable():
+        with unavailable():
             return await self._writer.read(lambda db: list_executions(db, kind=kind, limit=limit))
+
+    async def reconcile(self, execution_id: str, found: Reconciliation) -> None:
+        """Keep a person's finding, and report it. Raises ReconciliationRefused."""
+        await self._write(lambda db: reconcile(db, execution_id, found))
 
     async def _write(
         self,
@@ -193,41 +233,23 @@ class SqliteLedger:
         *,
         if_late: Callable[[apsw.Connection], None] | None = None,
     ) -> Result:
-        with _unavailable():
+        with unavailable():
             return await self._writer.write(operation, if_late=if_late)
 
 
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except StoreUnavailable as error:
-        logger.error("ledger_unavailable", cause=str(error))
-        raise InterlockError(
-            reason=ErrorReason.LEDGER_UNAVAILABLE,
-            message="the ledger cannot be read or written, so nothing is redeemed",
-            retry_after=1.0,
-        ) from error
-
-
 def _redeem(db: apsw.Connection, redemption: Redemption) -> str | None:
-    row = (
-        redemption.execution_id,
-        redemption.token_id,
-        redemption.decision_id,
-        redemption.tool,
-        "",
-        to_microseconds(redemption.expire_time),
-        to_microseconds(redemption.start_time),
-        None,
-        "",
-        "",
-        "",
-    )
-    db.execute(_INSERT, row)
-    if db.changes():
-        return None
-    return _execution_of(db, redemption.token_id)
+    db.execute(_INSERT, redeemed_row(redemption))
+    if not db.changes():
+        return _execution_of(db, redemption.token_id)
+    if redemption.plan:
+        _check_due(db, redemption.plan)
+    return None
+
+
+def _check_due(db: apsw.Connection, plan: PlanStep) -> None:
+    succeeded = [step for (step,) in db.execute(_SUCCEEDED, (plan.decision_id,))]
+    if refusal := steps_missing(plan, succeeded):
+        raise refusal
 
 
 def _execution_of(db: apsw.Connection, token_id: str) -> str | None:
@@ -245,104 +267,37 @@ def _finish(db: apsw.Connection, outcome: Outcome) -> None:
     end = to_microseconds(outcome.end_time)
     db.execute(_FINISH, (end, outcome.kind.value, outcome.result_digest, outcome.execution_id))
     if db.changes():
-        db.execute(_REPORT, _report(outcome))
+        db.execute(_REPORT, report_row(outcome))
 
 
 def _refuse(db: apsw.Connection, outcome: Outcome) -> None:
-    end = to_microseconds(outcome.end_time)
-    redeemed = _execution_of(db, outcome.token_id) is not None
-    row = (
-        outcome.execution_id,
-        outcome.token_id,
-        outcome.decision_id,
-        "",
-        ErrorReason.TOKEN_ALREADY_REDEEMED.value if redeemed else outcome.refusal,
-        end,
-        to_microseconds(outcome.start_time),
-        end,
-        outcome.kind.value,
-        outcome.result_digest,
-        "waiting",
-    )
-    db.execute(_INSERT, row)
+    db.execute(_INSERT, refused_row(outcome, redeemed=_execution_of(db, outcome.token_id) is not None))
 
 
 def _recover(db: apsw.Connection, at: datetime) -> list[Outcome]:
-    return [_to_outcome(row) for row in db.execute(_RECOVER, (to_microseconds(at),)).fetchall()]
+    return [to_outcome(row) for row in db.execute(_RECOVER, (to_microseconds(at),)).fetchall()]
+
+
+def _undelivered(db: apsw.Connection, limit: int) -> list[Outcome]:
+    rows = db.execute(_OUTCOMES_WAITING, (limit,)).fetchall()
+    rows += db.execute(_FINDINGS_WAITING, (limit - len(rows),)).fetchall()
+    return [to_waiting(row) for row in rows]
 
 
 def _prune(db: apsw.Connection, before: datetime) -> int:
     db.execute(
-        "DELETE FROM executions WHERE expire_time < ? AND delivery IN ('delivered', 'undeliverable')",
+        "DELETE FROM executions WHERE expire_time < ? AND delivery IN ('delivered', 'undeliverable') "
+        "AND execution_id NOT IN (SELECT execution_id FROM reconciliations WHERE delivery = 'waiting')",
         (to_microseconds(before),),
     )
     return db.changes()
 
 
 def _settle(db: apsw.Connection, outcome: Outcome, delivery: str) -> None:
-    db.execute(
-        "UPDATE executions SET delivery = ? WHERE execution_id = ? AND delivery = 'waiting'",
-        (delivery, outcome.execution_id),
-    )
+    settled = (delivery, outcome.execution_id)
+    db.execute("UPDATE executions SET delivery = ? WHERE execution_id = ? AND delivery = 'waiting'", settled)
+    if outcome.reconciliation is not None:
+        db.execute(
+            "UPDATE reconciliations SET delivery = ? WHERE execution_id = ? AND delivery = 'waiting'", settled
+        )
     db.execute("DELETE FROM reports WHERE execution_id = ?", (outcome.execution_id,))
-
-
-def _report(outcome: Outcome) -> tuple[str, bytes, bool, str, str]:
-    usage = None if outcome.usage is None else asdict(outcome.usage)
-    writes = [[write.key, write.version, write.digest] for write in outcome.memory_writes]
-    return (
-        outcome.execution_id,
-        outcome.result,
-        outcome.result_truncated,
-        orjson.dumps(usage).decode(),
-        orjson.dumps(writes).decode(),
-    )
-
-
-def _with_report(row: Sequence[Any]) -> Outcome:
-    """The outcome with what it says beyond the rest; a refusal, and one of before there were any, has none."""
-    *told, result, result_truncated, usage, memory_writes = row
-    outcome = _to_outcome(told)
-    if result is None:
-        return outcome
-    stated = orjson.loads(usage)
-    return replace(
-        outcome,
-        result=result,
-        result_truncated=bool(result_truncated),
-        usage=None if stated is None else Usage(**stated),
-        memory_writes=tuple(
-            MemoryWrite(key=key, version=version, digest=digest)
-            for key, version, digest in orjson.loads(memory_writes)
-        ),
-    )
-
-
-def _to_outcome(row: Sequence[Any]) -> Outcome:
-    execution_id, decision_id, token_id, kind, result_digest, refusal, start_time, end_time = row
-    return Outcome(
-        execution_id=execution_id,
-        decision_id=decision_id,
-        token_id=token_id,
-        kind=OutcomeKind(kind),
-        result_digest=result_digest,
-        refusal=refusal,
-        start_time=from_microseconds(start_time),
-        end_time=from_microseconds(end_time),
-    )
-
-
-def _execution(row: Sequence[Any]) -> Execution:
-    execution_id, token_id, decision_id, tool, kind, refusal, result_digest, start, end, delivery = row
-    return Execution(
-        execution_id=execution_id,
-        token_id=token_id,
-        decision_id=decision_id,
-        tool=tool,
-        kind=OutcomeKind(kind) if kind else None,
-        refusal=refusal,
-        result_digest=result_digest,
-        start_time=from_microseconds(start),
-        end_time=None if end is None else from_microseconds(end),
-        delivery=delivery,
-    )

@@ -178,10 +178,22 @@ class _Job(Generic[Result]):
         self.durable = durable
         self.if_late = if_late
         self.abandoned = False
-        self.started = 0.0
         self.done: Future[Result] = Future()
         # From here on the awaiting side cannot cancel it: whether it is given up is decided under the lock.
         self.done.set_running_or_notify_cancel()
+
+    @property
+    def shares(self) -> bool:
+        """Whether it may be in one transaction with others."""
+        return self.writes and self.durable
+
+
+class _Spoilt(Exception):
+    """The database failed in one of several jobs: each is tried alone."""
+
+
+class _GivenUp(Exception):
+    """The caller of one of several jobs was told that it is not done."""
 
 
 class SingleWriter:
@@ -192,12 +204,18 @@ class SingleWriter:
     (cases 16 and 17).
     """
 
-    def __init__(self, connection: apsw.Connection, *, limit_seconds: float, name: str = "store") -> None:
+    def __init__(
+        self, connection: apsw.Connection, *, limit_seconds: float, name: str = "store", together: int = 1
+    ) -> None:
+        """Up to `together` durable writes that wait share one transaction; one that fails leaves the others theirs."""
         self._connection = connection
         self._limit = limit_seconds
+        self._together = together
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._ahead: list[_Job[Any] | None] = []
         self._lock = threading.Lock()
-        self._running: _Job[Any] | None = None
+        self._running: Sequence[_Job[Any]] = ()
+        self._started = 0.0
         self._closed = False
         self._durable = True
         # Shorter than the limit, so that a locked database is told as such.
@@ -259,7 +277,7 @@ class SingleWriter:
 
     def _stuck(self) -> bool:
         with self._lock:
-            return self._running is not None and time.monotonic() - self._running.started > self._limit
+            return bool(self._running) and time.monotonic() - self._started > self._limit
 
     def _abandon(self, job: _Job[Any]) -> bool:
         """Give the job up: skip it if it waits, interrupt it if it runs. False where it has ended."""
@@ -267,26 +285,91 @@ class SingleWriter:
             if job.done.done():
                 return False
             job.abandoned = True
-            if self._running is job:
+            if job in self._running and all(each.abandoned for each in self._running):
                 self._connection.interrupt()
             return True
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self._start(job):
-                self._run(job)
+        while (taken := self._take()) is not None:
+            if group := self._start(taken):
+                self._run_group(group)
                 with self._lock:
-                    self._running = None
+                    self._running = ()
         with contextlib.suppress(apsw.Error):
             self._connection.close()
 
-    def _start(self, job: _Job[Any]) -> bool:
+    def _take(self) -> Sequence[_Job[Any]] | None:
+        """What is next in the order of its arrival: one job, or several that may share a transaction. None: the end."""
+        job = self._ahead.pop() if self._ahead else self._jobs.get()
+        if job is None:
+            return None
+        group = [job]
+        while job.shares and len(group) < self._together and not self._jobs.empty():
+            job = self._jobs.get()
+            if job is None or not job.shares:
+                self._ahead.append(job)
+                break
+            group.append(job)
+        return group
+
+    def _start(self, taken: Sequence[_Job[Any]]) -> Sequence[_Job[Any]]:
+        """Those whose callers still wait."""
         with self._lock:
-            if job.abandoned:
-                return False
-            job.started = time.monotonic()
-            self._running = job
-            return True
+            self._running = [job for job in taken if not job.abandoned]
+            self._started = time.monotonic()
+            return self._running
+
+    def _run_group(self, group: Sequence[_Job[Any]]) -> None:
+        if len(group) == 1:
+            self._run(group[0])
+            return
+        try:
+            ends = self._transact_group(group)
+        except _Spoilt:
+            for job in self._start(group):
+                self._run(job)
+        except _GivenUp:
+            # Without those that nobody waits for any more.
+            if wanted := self._start(group):
+                self._run_group(wanted)
+        except (apsw.Error, OSError, MemoryError) as error:
+            for job in group:
+                self._end(job, StoreUnavailable(f"the database failed: {error}"))
+        else:
+            self._tell(group, ends)
+
+    def _tell(self, group: Sequence[_Job[Any]], ends: Sequence[tuple[Any, Exception | None]]) -> None:
+        for job, (result, own) in zip(group, ends, strict=True):
+            if self._end(job, own, result) and own is None and job.if_late:
+                self._undo(job.if_late)
+
+    def _transact_group(self, group: Sequence[_Job[Any]]) -> list[tuple[Any, Exception | None]]:
+        """Each job's result, or its own error, in one transaction that is committed. Raises _Spoilt, _GivenUp."""
+        self._begin(group[0])
+        try:
+            ends = [self._attempt(job) for job in group]
+            with self._lock:
+                if any(job.abandoned for job in group):
+                    raise _GivenUp  # noqa: TRY301 - rolled back below, like all else
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(apsw.Error, OSError):
+                self._roll_back()
+            raise
+        return ends
+
+    def _attempt(self, job: _Job[Any]) -> tuple[Any, Exception | None]:
+        self._connection.execute("SAVEPOINT job")
+        try:
+            result = job.operation(self._connection)
+        except (apsw.Error, OSError, MemoryError) as error:
+            raise _Spoilt from error
+        except Exception as error:  # noqa: BLE001 - the operation's own; raised where its caller waits
+            self._connection.execute("ROLLBACK TO job")
+            self._connection.execute("RELEASE job")
+            return None, error
+        self._connection.execute("RELEASE job")
+        return result, None
 
     def _run(self, job: _Job[Any]) -> None:
         try:
@@ -299,13 +382,16 @@ class SingleWriter:
             if self._end(job, None, result) and job.if_late:
                 self._undo(job.if_late)
 
-    def _transact(self, job: _Job[Result]) -> Result:
+    def _begin(self, job: _Job[Any]) -> None:
         # A rollback that failed on a broken disk leaves its transaction open.
         self._roll_back()
         if job.durable is not self._durable:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if job.durable else 'NORMAL'}")
             self._durable = job.durable
         self._connection.execute("BEGIN IMMEDIATE" if job.writes else "BEGIN")
+
+    def _transact(self, job: _Job[Result]) -> Result:
+        self._begin(job)
         try:
             result = job.operation(self._connection)
             self._check_wanted(job)

@@ -87,6 +87,7 @@ class MemoryLedger:
         self.failures = 0
         self._executions: dict[tuple[str, str], Execution] = {}
         self._reports: dict[str, Outcome] = {}
+        self._findings: set[str] = set()
 
     @property
     def executions(self) -> list[Execution]:
@@ -105,9 +106,15 @@ class MemoryLedger:
             start_time=redemption.start_time,
             end_time=None,
             delivery="",
+            plan_decision_id=redemption.plan.decision_id if redemption.plan else "",
+            plan_step=redemption.plan.step if redemption.plan else "",
         )
-        kept = self._executions.setdefault((redemption.token_id, ""), added)
-        return None if kept is added else kept.execution_id
+        if kept := self._executions.get((redemption.token_id, "")):
+            return kept.execution_id
+        if redemption.plan and (refusal := steps_missing(redemption.plan, self._succeeded(redemption.plan))):
+            raise refusal
+        self._executions[redemption.token_id, ""] = added
+        return None
 
     async def finish(self, outcome: Outcome) -> None:
         await self._pause()
@@ -148,7 +155,11 @@ class MemoryLedger:
     async def undelivered(self, limit: int) -> list[Outcome]:
         await self._pause()
         waiting = [execution for execution in self.executions if execution.delivery == "waiting"]
-        return [self._reports.get(each.execution_id) or _outcome(each) for each in waiting[:limit]]
+        found = [each for each in self.executions if each not in waiting and self._finding_waits(each)]
+        return [
+            replace(self._reports.get(each.execution_id) or _outcome(each), reconciliation=each.reconciliation)
+            for each in [*waiting, *found][:limit]
+        ]
 
     async def delivered(self, outcome: Outcome) -> None:
         await self._pause()
@@ -157,6 +168,14 @@ class MemoryLedger:
     async def undeliverable(self, outcome: Outcome, refusal: InterlockError) -> None:
         await self._pause()
         self._settle(outcome, "undeliverable")
+
+    async def reconcile(self, execution_id: str, found: Reconciliation) -> None:
+        await self._pause()
+        execution = next((each for each in self.executions if each.execution_id == execution_id), None)
+        if check_finding(execution_id, execution, found):
+            assert execution is not None
+            self._executions[execution.token_id, ""] = replace(execution, reconciliation=found)
+            self._findings.add(execution_id)
 
     async def list_executions(self, *, kind: OutcomeKind | None = None, limit: int = 100) -> list[Execution]:
         await self._pause()
@@ -185,9 +204,26 @@ class MemoryLedger:
                 delivery="waiting",
             )
 
+    def _succeeded(self, plan: PlanStep) -> list[str]:
+        return [
+            each.plan_step
+            for each in self.executions
+            if each.plan_decision_id == plan.decision_id
+            and (
+                each.kind is OutcomeKind.SUCCEEDED
+                or (each.reconciliation and each.reconciliation.finding is Finding.SUCCEEDED)
+            )
+        ]
+
+    def _finding_waits(self, execution: Execution) -> bool:
+        return execution.execution_id in self._findings
+
     def _settle(self, outcome: Outcome, delivery: str) -> None:
         key = (outcome.token_id, outcome.refusal)
-        self._executions[key] = replace(self._executions[key], delivery=delivery)
+        if self._executions[key].delivery == "waiting":
+            self._executions[key] = replace(self._executions[key], delivery=delivery)
+        if outcome.reconciliation:
+            self._findings.discard(outcome.execution_id)
         self._reports.pop(outcome.execution_id, None)
 
 
@@ -319,7 +355,7 @@ class MemoryDecisionLog:
         before = len(self.records)
         cells = self.state.hold(key for draft in drafts if draft.change for key in draft.change.keys)
         try:
-            appended = [self._append(draft, cells) for draft in drafts]
+            appended = [self._append(draft, cells, before) for draft in drafts]
         except BaseException:
             del self.records[before:]
             raise
@@ -373,9 +409,11 @@ class MemoryDecisionLog:
         if self.away:
             raise _log_unavailable()
 
-    def _append(self, draft: Draft, cells: Cells) -> Record:
+    def _append(self, draft: Draft, cells: Cells, before: int) -> Record:
         if found := self._find_once(draft.once):
             return found
+        if (leader := self._find_once(draft.with_once)) and leader.log_index < before:
+            return leader
         if draft.change:
             draft = draft.change.run(draft, cells, len(self.records))
         self.records.append(seal(draft, self._head()))

@@ -32,6 +32,20 @@ batch := [answer |
 	answer := result with input as proposed
 ]
 
+# METADATA
+# title: Offered
+# description: |
+#   For each input of a batch, in order, whether its tool is shown to the subject. That is no permission: what is
+#   proposed is decided. Where no topic withholds anything from anybody, nothing is shown
+# scope: document
+# entrypoint: true
+# schemas:
+#   - input.batch: {type: array}
+offered := [answer |
+	some proposed in input.batch
+	answer := _offered with input as proposed
+]
+
 _refusal(verdict, reasons) := {
 	"verdict": verdict,
 	"reasons": reasons,
@@ -46,6 +60,14 @@ _permission(reasons) := {
 	"reservations": _reservations,
 }
 
+default _offered := false
+
+_offered if {
+	some topic in rules
+	topic.withhold
+	count(_withhold) == 0
+}
+
 _deny contains reason if some reason in rules[_].deny
 
 _escalate contains reason if some reason in rules[_].escalate
@@ -55,3 +77,5 @@ _allow contains reason if some reason in rules[_].allow
 _obligations contains obligation if some obligation in rules[_].obligation
 
 _reservations contains reservation if some reservation in rules[_].reserve
+
+_withhold contains cause if some cause in rules[_].withhold

@@ -58,3 +58,31 @@ test_batch_is_empty_when_input_has_none if {
 	got := decision.batch with input as {}
 	got == []
 }
+
+test_offer_what_no_topic_withholds if {
+	got := decision.offered with data.interlock.rules as {"one": {"withhold": set()}, "two": {"deny": {_reason}}}
+		with input as {"batch": [{}, {}]}
+	got == [true, true]
+}
+
+test_withhold_what_one_topic_withholds if {
+	got := decision.offered with data.interlock.rules as {"one": {"withhold": set()}, "two": {"withhold": {"why"}}}
+		with input as {"batch": [{}]}
+	got == [false]
+}
+
+test_withhold_everything_where_no_topic_knows_of_withholding[name] if {
+	some name, rules in {"none": {}, "others": {"one": {"allow": {_reason}}}}
+	got := decision.offered with data.interlock.rules as rules with input as {"batch": [{}, null]}
+	got == [false, false]
+}
+
+test_withhold_what_is_no_input if {
+	got := decision.offered with input as {"batch": [null, data.base, {}, "allow"]}
+	got == [false, true, false, false]
+}
+
+test_offer_nothing_when_input_has_no_batch if {
+	got := decision.offered with input as {}
+	got == []
+}

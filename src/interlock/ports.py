@@ -50,6 +50,13 @@ class PolicyEngine(Protocol):
         """One result for each input, in order; an error of one leaves the others theirs. Never raises."""
         ...
 
+    async def offered(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[bool]:
+        """For each input, in order, whether the policy shows its tool to the subject.
+
+        Raises InterlockError where it gives no clear answer for each: then nothing is shown.
+        """
+        ...
+
 
 class DecisionLog(Protocol):
     """The append-only log, and the state that changes with it."""

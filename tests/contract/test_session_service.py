@@ -14,6 +14,7 @@ from interlock.client.errors import from_rpc
 from interlock.core.identity import Caller, CallerKind, Credential, credential_text, hash_secret
 from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
+from interlock.flows.list_tools import Offering
 from interlock.flows.sessions import Sessions
 from interlock.rpc.decision_servicer import DecisionServicer
 from interlock.rpc.endpoint import Deadlines, service_handler
@@ -21,9 +22,10 @@ from interlock.v1 import decision_service_pb2 as pb
 from interlock.v1 import session_pb2
 from tests.contract.scripted_services import Told
 from tests.e2e.wire import field
-from tests.fakes import NOON, MemoryCredentials, MemoryDecisionLog, SettableClock
-from tests.proposals import AGENT, AUDITOR, GATEWAY, MEASURING
+from tests.fakes import NOON, MemoryCredentials, MemoryDecisionLog, ScriptedEngine, SettableClock
+from tests.proposals import AGENT, AUDITOR, CATALOG, GATEWAY, MEASURING, always, an_answer
 
+ALLOW = an_answer("allow")
 USER = replace(AGENT, kind=CallerKind.USER, name="ann", roles=())
 SECRET = "s" * 43
 CALLERS = {
@@ -90,6 +92,9 @@ async def service() -> AsyncIterator[Service]:
         report=unexpected,
         sessions=Sessions(
             state=log.state, reader=log, clock=clock, measuring=MEASURING, seal=KeyedDigest(bytes(32), "p")
+        ),
+        offering=Offering(
+            catalog=CATALOG, engine=ScriptedEngine(always(ALLOW)), clock=clock, measuring=MEASURING
         ),
         meter=Told(),
     )

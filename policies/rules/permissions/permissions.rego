@@ -28,3 +28,8 @@ deny contains reason if {
 	input.tool.known
 	reason := reasons.from_rule(rego.metadata.chain(), {"roles": sort(roles.known)})
 }
+
+# METADATA
+# title: Not granted
+# description: None of the subject's roles may propose the tool, so that it is not listed either
+withhold contains "no role grants the tool" if count(roles.granting) == 0

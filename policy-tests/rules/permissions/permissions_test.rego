@@ -39,3 +39,14 @@ test_pass_granted_tool if {
 	got := permissions.deny with data.roles as _roles with input as _given(["reader"], "look")
 	got == set()
 }
+
+test_withhold_tool_that_no_role_grants[name] if {
+	some name, given in {"empty": {}, "ghost": _given(["ghost"], "look"), "other": _given(["reader"], "change")}
+	got := permissions.withhold with data.roles as _roles with input as given
+	got == {"no role grants the tool"}
+}
+
+test_offer_granted_tool if {
+	got := permissions.withhold with data.roles as _roles with input as _given(["reader", "ghost"], "look")
+	got == set()
+}

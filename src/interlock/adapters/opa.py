@@ -8,7 +8,15 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from interlock.adapters.opa_answer import conclude, late, malformed, not_evaluated, read_result, unavailable
+from interlock.adapters.opa_answer import (
+    conclude,
+    late,
+    malformed,
+    not_evaluated,
+    read_offered,
+    read_result,
+    unavailable,
+)
 from interlock.adapters.opa_client import OpaAddress, OpaClient
 from interlock.core.decision import Evaluated
 from interlock.core.errors import ErrorReason, InterlockError
@@ -38,6 +46,7 @@ class OpaEngine:
         self._client = OpaClient(address)
         self._result = self._client.query_url("interlock/decision/result")
         self._batch = self._client.query_url("interlock/decision/batch")
+        self._offered = self._client.query_url("interlock/decision/offered")
         self._expected_revision = expected_revision
         self._limit = limit_seconds
 
@@ -60,6 +69,12 @@ class OpaEngine:
             if error.reason in _OF_THE_ENGINE:
                 return [error] * len(inputs)
         return await self._evaluate_each(inputs, begins + limit)
+
+    async def offered(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[bool]:
+        """One query for all of them. Raises InterlockError for anything but one boolean for each."""
+        ends = asyncio.get_running_loop().time() + min(limit_seconds, self._limit)
+        answers = await self._query(self._offered, {"batch": inputs}, self._expected_revision(), ends)
+        return read_offered(answers, len(inputs))
 
     async def ready(self) -> bool:
         """Whether the expected revision answers."""

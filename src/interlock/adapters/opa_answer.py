@@ -46,6 +46,15 @@ def conclude(result: object, revision: str) -> Evaluated | InterlockError:
         return malformed(f"the policy's result breaks its contract at `{', '.join(places)[:256]}`")
 
 
+def read_offered(result: object, count: int) -> list[bool]:
+    """The answer of the entry point `offered`. Raises InterlockError: it has not `count` booleans."""
+    if not isinstance(result, list) or len(result) != count:
+        raise malformed("the policy does not say of each tool whether it is shown")
+    if not all(isinstance(offered, bool) for offered in result):
+        raise malformed("the policy shows a tool with something else than a boolean")
+    return result
+
+
 def malformed(message: str) -> InterlockError:
     """Error for an answer that is out of contract."""
     return InterlockError(reason=ErrorReason.POLICY_MALFORMED, message=message)

@@ -26,7 +26,7 @@ it is absent.
 | --- | --- | --- |
 """
 
-_KIND_NAMES = {"obligation": "obligation", "reserve": "reservation"}
+_KIND_NAMES = {"obligation": "obligation", "reserve": "reservation", "withhold": "withheld from lists"}
 
 
 def render_reason_codes(modules: Sequence[Module]) -> str:

@@ -12,7 +12,7 @@ from interlock.adapters.policy_bundle import is_module, source_files
 RULES_FOLDER = "rules"
 RULES_PACKAGE = "data.interlock.rules"
 REASON_KINDS = ("deny", "escalate", "allow")
-KINDS = (*REASON_KINDS, "obligation", "reserve")
+KINDS = (*REASON_KINDS, "obligation", "reserve", "withhold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

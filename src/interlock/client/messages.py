@@ -167,6 +167,12 @@ def read_record(response: audit_service_pb2.GetRecordResponse) -> values.Record:
     return _record(response.record)
 
 
+@understood("ListTools")
+def read_tools(response: decision_service_pb2.ListToolsResponse) -> list[str]:
+    """The names of the tools."""
+    return list(response.tools)
+
+
 def read_health(response: health_pb2.HealthCheckResponse, address: str) -> None:
     """Raises InterlockCallError: UNAVAILABLE, unless the service at this address can do its work."""
     if response.status != health_pb2.HealthCheckResponse.SERVING:

@@ -19,7 +19,12 @@ from interlock.client.session_values import Session, Step, StepsRecorded
 from interlock.client.values import Decision, Execution, ProposalFields, Record, RecordType, Run, ToolCall
 from interlock.v1.audit_service_pb2 import GetRecordRequest
 from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
-from interlock.v1.decision_service_pb2 import RecordStepsRequest, RecordStepsResponse, StartSessionRequest
+from interlock.v1.decision_service_pb2 import (
+    ListToolsRequest,
+    RecordStepsRequest,
+    RecordStepsResponse,
+    StartSessionRequest,
+)
 from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
 from interlock.v1.gateway_service_pb2_grpc import GatewayServiceStub
 
@@ -130,6 +135,14 @@ class Interlock(BaseClient[grpc.Channel]):
             return Run(decision=decision, execution=None)
         execution = self.execute(decision, tool, arguments, timeout=timeout)
         return Run(decision=decision, execution=execution)
+
+    def list_tools(self, gateway: str = "", *, timeout: float | None = None) -> list[str]:
+        """Names of the tools that the agent's roles could ever be allowed, in alphabetical order.
+
+        Only those behind `gateway`, where it is named. What is listed is not permitted by that: each call is decided.
+        """
+        request, call = ListToolsRequest(gateway=gateway), self._decisions.ListTools
+        return self._ask(call, request, messages.read_tools, self._attempts(timeout), self._metadata)
 
     def start_session(
         self, goal: str = "", *, agent: str = "", session_id: str | None = None, timeout: float | None = None

@@ -34,6 +34,7 @@ from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
 from interlock.flows.decide import Decider, decide
 from interlock.flows.forget import EVERY_SECONDS, forget_regularly
+from interlock.flows.list_tools import Offering
 from interlock.flows.report_outcome import Reporting, report_outcome
 from interlock.flows.sessions import Sessions
 from interlock.rpc.audit_servicer import AuditServicer
@@ -147,16 +148,21 @@ def _handlers(
     sessions = Sessions(
         state=parts.store.state, reader=log, clock=parts.clock, measuring=parts.measuring, seal=seal
     )
+    catalog = catalog_files.load_catalog(service.catalog)
+    offering = Offering(
+        catalog=catalog, engine=parts.policy.engine, clock=parts.clock, measuring=parts.measuring
+    )
     decisions = DecisionServicer(
         normalize=functools.partial(
             normalize,
-            catalog=catalog_files.load_catalog(service.catalog),
+            catalog=catalog,
             conceal=KeyedDigest(secret, "concealed-arguments"),
             resolve=resolve_path,
         ),
         coalescer=coalescer,
         report=functools.partial(report_outcome, reporting=reporting),
         sessions=sessions,
+        offering=offering,
         meter=parts.meter,
     )
     handle = functools.partial(

@@ -11,6 +11,7 @@ from interlock.core.outcome import Outcome
 from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.record import Record
 from interlock.flows.coalesce import Coalescer
+from interlock.flows.list_tools import Offering, list_tools
 from interlock.flows.sessions import Opening, Query, Sessions, get_session, record_steps, start_session
 from interlock.ports import Meter
 from interlock.rpc import session_wire, wire
@@ -23,7 +24,7 @@ LARGEST_BATCH = 256
 
 
 class DecisionServicer:
-    """Decide, DecideBatch, ReportOutcome, and what there is to do with sessions."""
+    """Decide, DecideBatch, ReportOutcome, ListTools, and what there is to do with sessions."""
 
     service = pb.DESCRIPTOR.services_by_name["DecisionService"]
 
@@ -34,13 +35,15 @@ class DecisionServicer:
         coalescer: Coalescer[Proposal, Decision],
         report: Callable[[Outcome, Caller], Awaitable[Record]],
         sessions: Sessions,
+        offering: Offering,
         meter: Meter,
     ) -> None:
-        """`normalize` knows the catalog, `coalescer` decides, `report` records an outcome."""
+        """`normalize` knows the catalog, `coalescer` decides, `report` records an outcome, `offering` lists tools."""
         self._normalize = normalize
         self._coalescer = coalescer
         self._report = report
         self._sessions = sessions
+        self._offering = offering
         self._meter = meter
 
     async def decide(self, request: pb.DecideRequest, call: Call) -> pb.DecideResponse:
@@ -103,6 +106,12 @@ class DecisionServicer:
         async with aclosing(session_wire.step_batch(request) async for request in requests) as batches:
             told = await record_steps(batches, caller, self._sessions)
         return pb.RecordStepsResponse(recorded=told.recorded, last_number=told.last_number)
+
+    async def list_tools(self, request: pb.ListToolsRequest, call: Call) -> pb.ListToolsResponse:
+        """The tools that the agent's roles could ever be allowed."""
+        caller = caller_of(call, CallerKind.AGENT)
+        shown = await list_tools(request.gateway, caller, self._offering, limit_seconds=call.limit_seconds)
+        return pb.ListToolsResponse(tools=shown)
 
     def _read(self, caller: Caller, request: pb.DecideRequest) -> Proposal | InterlockError:
         try:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from interlock.adapters.ledger_rows import check_finding, steps_missing
 from interlock.core.cells import Cells, Change
 from interlock.core.decision import Evaluated
 from interlock.core.destinations import DestinationProblem
@@ -16,10 +17,11 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
 from interlock.core.freeze import Freeze
 from interlock.core.identity import Credential
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import Finding, Outcome, OutcomeKind, Reconciliation
 from interlock.core.policy_input import PolicyInput
-from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after, seal
-from interlock.core.token import Claims
+from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after
+from interlock.core.sealing import cells_of, seal_all
+from interlock.core.token import Claims, PlanStep
 from interlock.ports import Redemption, ToolCall, ToolOutcomeUnknown, ToolResult
 
 Result = TypeVar("Result")
@@ -155,9 +157,13 @@ class MemoryLedger:
     async def undelivered(self, limit: int) -> list[Outcome]:
         await self._pause()
         waiting = [execution for execution in self.executions if execution.delivery == "waiting"]
-        found = [each for each in self.executions if each not in waiting and self._finding_waits(each)]
+        found = [
+            each for each in self.executions if each not in waiting and each.execution_id in self._findings
+        ]
         return [
-            replace(self._reports.get(each.execution_id) or _outcome(each), reconciliation=each.reconciliation)
+            replace(
+                self._reports.get(each.execution_id) or _outcome(each), reconciliation=each.reconciliation
+            )
             for each in [*waiting, *found][:limit]
         ]
 
@@ -214,9 +220,6 @@ class MemoryLedger:
                 or (each.reconciliation and each.reconciliation.finding is Finding.SUCCEEDED)
             )
         ]
-
-    def _finding_waits(self, execution: Execution) -> bool:
-        return execution.execution_id in self._findings
 
     def _settle(self, outcome: Outcome, delivery: str) -> None:
         key = (outcome.token_id, outcome.refusal)
@@ -276,7 +279,9 @@ class ScriptedTools:
 
     async def prepare(self, call: ToolCall) -> "ScriptedCall":
         if not self.up:
-            raise InterlockError(reason=ErrorReason.TOOL_UNAVAILABLE, message="the server is away", retry_after=1.0)
+            raise InterlockError(
+                reason=ErrorReason.TOOL_UNAVAILABLE, message="the server is away", retry_after=1.0
+            )
         return ScriptedCall(self, call)
 
 
@@ -352,16 +357,13 @@ class MemoryDecisionLog:
         await self._pause()
         if self.full:
             raise _log_unavailable()
-        before = len(self.records)
-        cells = self.state.hold(key for draft in drafts if draft.change for key in draft.change.keys)
-        try:
-            appended = [self._append(draft, cells, before) for draft in drafts]
-        except BaseException:
-            del self.records[before:]
-            raise
+        present = {record.once: record for record in self.records if record.once}
+        cells = self.state.hold(cells_of(drafts, present))
+        sealed = seal_all(drafts, present, cells, self._head())
+        self.records += sealed.new
         self.state.keep(cells)
         self.appends += 1
-        return appended
+        return sealed.appended
 
     async def writable(self) -> bool:
         await self.append([])
@@ -408,16 +410,6 @@ class MemoryDecisionLog:
         await asyncio.sleep(0)
         if self.away:
             raise _log_unavailable()
-
-    def _append(self, draft: Draft, cells: Cells, before: int) -> Record:
-        if found := self._find_once(draft.once):
-            return found
-        if (leader := self._find_once(draft.with_once)) and leader.log_index < before:
-            return leader
-        if draft.change:
-            draft = draft.change.run(draft, cells, len(self.records))
-        self.records.append(seal(draft, self._head()))
-        return self.records[-1]
 
     def _find_once(self, once: str) -> Record | None:
         return next((record for record in self.records if record.once == once != ""), None)

@@ -73,14 +73,14 @@ class TryAgain(Exception):
 
 
 @contextlib.asynccontextmanager
-async def connect(address: PostgresAddress) -> AsyncIterator[Connection]:
+async def connect(address: PostgresAddress, *, schema: str = SCHEMA) -> AsyncIterator[Connection]:
     """A connection of one's own, without limits on what is done with it, until the end of the block.
 
     Raises StoreUnusable: a server that may not be used; StoreUnavailable: none, or one that fails.
     """
     with failing(address):
         connection = await asyncpg.connect(
-            **_arguments(address, CONNECT_SECONDS), server_settings=_settings()
+            **_arguments(address, CONNECT_SECONDS), server_settings=_settings(schema)
         )
         try:
             await _examined(address, connection)
@@ -129,12 +129,14 @@ class Postgres:
     so that it works again by itself when the server does.
     """
 
-    def __init__(self, address: PostgresAddress, *, limit_seconds: float, size: int) -> None:
+    def __init__(
+        self, address: PostgresAddress, *, limit_seconds: float, size: int, schema: str = SCHEMA
+    ) -> None:
         """At most `size` connections. `start` is due before anything else."""
         self._limit = limit_seconds
         self._pool = asyncpg.create_pool(
             **_arguments(address, limit_seconds),
-            server_settings=_settings(limit_seconds),
+            server_settings=_settings(schema, limit_seconds),
             init=examine,
             reset=_leave_as_it_is,
             init_size=1,
@@ -228,12 +230,12 @@ def _arguments(address: PostgresAddress, limit_seconds: float) -> dict[str, Any]
     }
 
 
-def _settings(limit_seconds: float = 0) -> dict[str, str]:
+def _settings(schema: str, limit_seconds: float = 0) -> dict[str, str]:
     """What a session is set to. The server keeps the limits too, whatever became of who asked; 0 is none."""
     milliseconds = int(limit_seconds * 1000)
     return {
         "application_name": "interlock",
-        "search_path": f"{SCHEMA}, pg_temp",
+        "search_path": f"{schema}, pg_temp",
         # Each statement sees what was committed before it, also by whom it waited for.
         "default_transaction_isolation": "read committed",
         "statement_timeout": str(milliseconds),

@@ -1,14 +1,13 @@
-"""The tables of the decision service's store on PostgreSQL, and how an older database becomes a newer one."""
+"""The tables of the decision service's store on PostgreSQL."""
 
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
-from interlock.adapters.postgres import SCHEMA, Connection, connect
+from interlock.adapters.layout_postgres import Layout, connect_to
+from interlock.adapters.postgres import SCHEMA, Connection
 from interlock.adapters.postgres_address import PostgresAddress
-from interlock.adapters.store_errors import StoreUnusable
 
 ONE_AT_A_TIME = 0x494C4B31  # "ILK1"
-"""Key of the advisory lock that a migration holds: of several services that start at once, one does it."""
+"""Key of the advisory lock that a migration holds."""
 
 MIGRATIONS = (
     # Ids are text that is compared byte by byte, whatever the database's collation is (case 55).
@@ -94,86 +93,15 @@ MIGRATIONS = (
     """,
 )
 
-_VERSION = "SELECT version FROM schema_version"
-# Read as rows: what `to_regclass` finds missing it goes on to find missing until the transaction ends.
-_IS_THERE = """
-    SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname = $1 AND relname = 'schema_version'
-"""
-_OTHER_COLLATION = """
-    SELECT attrelid::regclass::text || '.' || attname AS name, collname AS collation
-    FROM pg_attribute JOIN pg_collation ON pg_collation.oid = attcollation
-    WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r')
-        AND attnum > 0 AND NOT attisdropped AND collname <> 'C'
-    ORDER BY 1
-"""
 
-
-@contextlib.asynccontextmanager
-async def connect_to_store(address: PostgresAddress, *, read_only: bool = False) -> AsyncIterator[Connection]:
+def connect_to_store(
+    address: PostgresAddress, *, read_only: bool = False
+) -> AbstractAsyncContextManager[Connection]:
     """A connection to a store whose tables are made or migrated, unless `read_only`, and checked.
 
-    Raises StoreUnusable: tables of a newer version, or of an older one that may not be migrated; ids whose
-    collation could take two for one; else as `connect`.
+    Raises as `connect_to`.
     """
-    async with connect(address) as connection:
-        try:
-            await _open_schema(connection, read_only=read_only)
-        except StoreUnusable as error:
-            raise StoreUnusable(f"`{address}` {error}") from error
-        yield connection
-
-
-async def _open_schema(connection: Connection, *, read_only: bool) -> None:
-    version = await _version(connection)
-    if read_only and version < len(MIGRATIONS):
-        raise StoreUnusable(
-            f"is of an older version: {version}, expected {len(MIGRATIONS)}; start the service once"
-        )
-    if version < len(MIGRATIONS):
-        await _migrate(connection)
-    elif version > len(MIGRATIONS):
-        raise _too_new(version)
-    await _check_collations(connection)
-
-
-async def _version(connection: Connection) -> int:
-    """0 where there are no tables."""
-    if await connection.fetchval(_IS_THERE, SCHEMA):
-        return int(await connection.fetchval(_VERSION))
-    return 0
-
-
-async def _migrate(connection: Connection) -> None:
-    """All that is missing in one transaction, so that it is there whole or not at all."""
-    await connection.execute("BEGIN")
-    # Whoever waited here sees what the one before it has done.
-    await connection.fetchval("SELECT pg_advisory_xact_lock($1)", ONE_AT_A_TIME)
-    version = await _version(connection)
-    if version > len(MIGRATIONS):
-        raise _too_new(version)
-    if version == 0:
-        # Who may not make a schema may have been given one; `IF NOT EXISTS` wants the right all the same.
-        if not await connection.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = $1", SCHEMA):
-            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
-        await connection.execute(
-            "CREATE TABLE schema_version (one smallint PRIMARY KEY CHECK (one = 1), version integer NOT NULL);"
-            "INSERT INTO schema_version VALUES (1, 0)"
-        )
-    for script in MIGRATIONS[version:]:
-        await connection.execute(script)
-    await connection.execute("UPDATE schema_version SET version = $1", len(MIGRATIONS))
-    await connection.execute("COMMIT")
-
-
-async def _check_collations(connection: Connection) -> None:
-    found = await connection.fetchrow(_OTHER_COLLATION, SCHEMA)
-    if found is not None:
-        raise StoreUnusable(
-            f"compares `{found['name']}` by the collation `{found['collation']}`, expected `C` (case 55); "
-            "restore the store from a copy"
-        )
-
-
-def _too_new(version: int) -> StoreUnusable:
-    return StoreUnusable(f"is of a newer version: {version}, expected at most {len(MIGRATIONS)}")
+    layout = Layout(
+        schema=SCHEMA, migrations=MIGRATIONS, one_at_a_time=ONE_AT_A_TIME, start="start the service once"
+    )
+    return connect_to(address, layout, read_only=read_only)

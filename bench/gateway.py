@@ -7,6 +7,7 @@ into bench/README.md.
 
 import argparse
 import asyncio
+import os
 import secrets
 import signal
 import statistics
@@ -15,6 +16,7 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TextIO
 
 import httpx2
 from gateway_place import GatewayPlace, make_gateway_place, serving, serving_front
@@ -109,11 +111,16 @@ async def measure_overhead(made: GatewayPlace, rounds: int, calls: int) -> str:
 
 async def opened(stack: AsyncExitStack, server: StdioServerParameters) -> ClientSession:
     """A session with a server that the client has started, as any MCP client does."""
-    log = stack.enter_context(Path("/dev/null").open("w"))
+    log = nowhere(stack)
     reading, writing = await stack.enter_async_context(stdio_client(server, errlog=log))
     session = await stack.enter_async_context(ClientSession(reading, writing))
     await session.initialize()
     return session
+
+
+def nowhere(stack: AsyncExitStack) -> TextIO:
+    """Where what a server says on stderr goes."""
+    return stack.enter_context(Path(os.devnull).open("w"))
 
 
 async def call_times(session: ClientSession, calls: int) -> list[float]:

@@ -127,6 +127,8 @@ def _decision_fields(decision: Decision, *, with_token: bool) -> dict[str, Any]:
     }
     if decision.state_digest:
         fields["state_digest"] = decision.state_digest
+    if decision.approval_id:
+        fields["approval_id"] = decision.approval_id
     if decision.retry_after is not None:
         fields["retry_after"] = decision.retry_after
     if decision.token_expire_time:
@@ -145,6 +147,8 @@ def _print_decision(decision: Decision) -> None:
         print_line(f"  {reason.code}{where}: {reason.message}")
         if detail := reason.metadata.get("message"):
             print_line(f"    {detail}")
+    if decision.approval_id:
+        print_line(f"  waits for approval {decision.approval_id}")
     if decision.retry_after is not None:
         print_line(f"  retry after {decision.retry_after:g} s")
     if decision.token_expire_time:

@@ -270,6 +270,7 @@ def _decision(message: decision_pb2.Decision, request: decision_service_pb2.Deci
         log_index=message.log_index,
         retry_after=_retry_after(message),
         state_digest=message.state_digest,
+        approval_id=message.approval_id,
     )
 
 

@@ -125,7 +125,8 @@ class Decision:
     `arguments_digest` is the SHA-256 of the canonical arguments (RFC 8785), base64url; `log_index` is the
     place of the decision's record in the decision log, from 0. `retry_after` is how many seconds to wait before
     the same is proposed again, None where waiting does not help. `state_digest` is that of the session after
-    this decision, for the next proposal. Raises ValueError where verdict and token contradict each other.
+    this decision, for the next proposal. `approval_id` names the approval that an escalate waits for, empty
+    otherwise. Raises ValueError where verdict and token contradict each other.
     """
 
     decision_id: str
@@ -140,6 +141,7 @@ class Decision:
     log_index: int
     retry_after: float | None = None
     state_digest: str = ""
+    approval_id: str = ""
 
     def __post_init__(self) -> None:
         if self.allowed != bool(self.execution_token):

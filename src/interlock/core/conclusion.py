@@ -5,7 +5,7 @@ or a lost reply, gives the same decision and the same token (invariant 9).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -13,9 +13,13 @@ from interlock.core import record as records
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.destinations import digest_of_destinations, disclosed
 from interlock.core.errors import InterlockError
-from interlock.core.granting import Grant, final_answer, hold_ends, refused
+from interlock.core.freezing import FreezeCondition
+from interlock.core.granting import Condition, Grant, final_answer, hold_ends, refused
 from interlock.core.holding import Holder
 from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
+from interlock.core.plan import PlanProposal
+from interlock.core.plan_granting import PlanGrant, PlannedGrant, StepDue, StepGrant
+from interlock.core.plan_stated import plan_claim, plan_input, plan_stated
 from interlock.core.policy_input import DestinationInput, PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
@@ -23,6 +27,9 @@ from interlock.core.reservation import RETRY_AFTER, Lease
 
 ENTRY_POINT = "interlock/decision/result"
 BUNDLE = "interlock"
+
+Granting = Grant | StepGrant | PlanGrant | PlannedGrant
+"""The changes that may turn an allow into a deny."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,7 @@ class Concluded:
     answer: PolicyAnswer
     policy_revision: str
     state_digest: str
+    approval_id: str
     token: Mapping[str, Any] | None
 
 
@@ -79,7 +87,7 @@ def policy_input(proposal: Proposal, observed: Observed, now: datetime) -> Polic
         "destinations": [
             cast("DestinationInput", asdict(each)) for each in disclosed(tool, proposal.destinations)
         ],
-        "plan": None,
+        "plan": plan_input(proposal.plan) if proposal.plan else None,
         "facts": observed.facts,
         "context": {
             "session_id": proposal.session_id,
@@ -105,11 +113,13 @@ def parent(proposal: Proposal, record: Record | None) -> Parent:
     """What is known of the decision that the proposal says it follows from; it must be its own tenant's."""
     if record is None or record.tenant != proposal.caller.tenant:
         return UNKNOWN_PARENT
-    loops = records.fields(record)["input"]["facts"].get("loops")
+    document = records.fields(record)["input"]
+    # A plan measured nothing itself; its depth is that of its steps.
+    loops = document["facts"].get("loops") if "facts" in document else document
     return Parent(known=True, depth=loops["depth"] if loops else 1)
 
 
-def once(proposal: Proposal) -> str:
+def once(proposal: Proposal | PlanProposal) -> str:
     """The name under which a decision stands in the log only once (invariant 9)."""
     return f"decision/{proposal.caller.tenant}/{proposal.caller.name}/{proposal.request_id}"
 
@@ -125,8 +135,12 @@ def conclude(
     kid: str,
     terms: Terms,
     now: datetime,
+    approval_id: str = "",
 ) -> Draft:
-    """The record of a decision, with the terms of the token that it grants, and what granting it changes."""
+    """The record of a decision, with the terms of the token that it grants, and what granting it changes.
+
+    `approval_id` names the approval that an escalate waits for.
+    """
     answer = evaluated.answer
     return Draft(
         type=RecordType.DECISION,
@@ -142,10 +156,32 @@ def conclude(
             "verdict": answer.verdict,
             "lacking": [],
             "state_digest": observed.state_digest,
-            "token": _token_terms(proposal, token_id, kid, terms, now) if answer.allows else None,
+            **({"approval_id": approval_id} if answer.verdict == "escalate" else {}),
+            "token": _token_terms(proposal, token_id, kid, terms, now)
+            if _gets_token(proposal, answer)
+            else None,
         },
-        change=_grant(proposal, observed, answer, decision_id, terms, now) if answer.allows else None,
+        change=_change(proposal, observed, answer, decision_id, terms, now) if answer.allows else None,
     )
+
+
+def _gets_token(proposal: Proposal, answer: PolicyAnswer) -> bool:
+    return answer.allows and (proposal.plan is None or proposal.plan.at_once)
+
+
+def _change(
+    proposal: Proposal,
+    observed: Observed,
+    answer: PolicyAnswer,
+    decision_id: str,
+    terms: Terms,
+    now: datetime,
+) -> Grant | StepGrant:
+    grant = _grant(proposal, observed, answer, decision_id, terms, now)
+    if proposal.plan is None or proposal.filling is None:
+        return grant
+    due = StepDue(tenant=proposal.caller.tenant, plan=proposal.plan, filling=proposal.filling)
+    return StepGrant(grant=replace(grant, conditions=(*grant.conditions, due)), plan=proposal.plan)
 
 
 def _grant(
@@ -158,6 +194,7 @@ def _grant(
 ) -> Grant:
     caller = proposal.caller
     return Grant(
+        conditions=_conditions(proposal, answer),
         reservations=answer.reservations,
         holder=Holder(
             tenant=caller.tenant,
@@ -171,6 +208,12 @@ def _grant(
         at=now,
         ends=hold_ends(now + terms.token_life, answer),
     )
+
+
+def _conditions(proposal: Proposal, _answer: PolicyAnswer) -> tuple[Condition, ...]:
+    """What must hold besides when the record is made, whatever the policy said."""
+    caller = proposal.caller
+    return (FreezeCondition(tenant=caller.tenant, agent=caller.name, tool=proposal.tool_name),)
 
 
 def fail(
@@ -197,7 +240,7 @@ def fail(
 def conclude_draft(draft: Draft, answer: PolicyAnswer) -> Concluded:
     """What the record of a draft holds, whose `result` is this answer, once its change has run."""
     fields = {**draft.fields, "tenant": draft.tenant, "decision_id": draft.decision_id}
-    if isinstance(draft.change, Grant) and draft.change.lacking:
+    if isinstance(draft.change, Granting) and draft.change.lacking:
         fields = refused(fields, draft.change.lacking)
     return recall(fields, answer)
 
@@ -205,19 +248,21 @@ def conclude_draft(draft: Draft, answer: PolicyAnswer) -> Concluded:
 def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Concluded:
     """What a decision's record holds; `answer` is that of its `result`, where that is at hand."""
     stated = PolicyAnswer.model_validate(fields["result"]) if answer is None else answer
+    document = fields["input"]
     return Concluded(
         tenant=fields["tenant"],
         agent=fields["agent"],
-        user=fields["input"]["subject"]["user"],
-        session_id=fields["input"]["context"]["session_id"],
+        user=document["subject"]["user"],
+        session_id=document["context"]["session_id"],
         request_id=fields["request_id"],
         payload_digest=fields["payload_digest"],
         decision_id=fields["decision_id"],
-        tool=fields["input"]["tool"]["name"],
-        arguments_digest=fields["input"]["arguments_digest"],
+        tool=document["tool"]["name"] if "tool" in document else "",
+        arguments_digest=document["arguments_digest"] if "tool" in document else document["plan"]["digest"],
         answer=final_answer(stated, fields.get("lacking", ())),
         policy_revision=fields["bundles"][BUNDLE]["revision"],
         state_digest=fields.get("state_digest", ""),
+        approval_id=fields.get("approval_id", ""),
         token=fields["token"],
     )
 
@@ -252,6 +297,7 @@ def claims(concluded: Concluded, log_index: int) -> dict[str, Any] | None:
         "env": terms["env"],
         **({"leases": leases} if leases else {}),
         **({"destinations": destinations} if (destinations := terms.get("destinations")) else {}),
+        **({"plan": plan} if (plan := terms.get("plan")) else {}),
     }
 
 
@@ -279,6 +325,7 @@ def decision(concluded: Concluded, log_index: int, execution_token: str) -> Deci
         token_expire_time=datetime.fromtimestamp(concluded.token["exp"], UTC) if concluded.token else None,
         retry_after=_retry_after(concluded.answer),
         state_digest=concluded.state_digest,
+        approval_id=concluded.approval_id,
     )
 
 
@@ -303,6 +350,7 @@ def _attempt(proposal: Proposal, document: PolicyInput, terms: Terms) -> dict[st
         "credential_id": proposal.caller.credential_id,
         "request_id": proposal.request_id,
         "payload_digest": proposal.payload_digest,
+        **({"plan": plan_stated(proposal.plan)} if proposal.plan else {}),
     }
 
 
@@ -332,4 +380,9 @@ def _token_terms(proposal: Proposal, token_id: str, kid: str, terms: Terms, now:
         "catalog_digest": proposal.tool.digest,
         "env": terms.environment,
         **({"destinations": led_to} if (led_to := digest_of_destinations(proposal.destinations)) else {}),
+        **(
+            {"plan": plan_claim(proposal.plan, asked_again=proposal.filling is not None)}
+            if proposal.plan
+            else {}
+        ),
     }

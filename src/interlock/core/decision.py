@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, model_va
 from interlock.core.reason import Reason, recordable
 from interlock.core.reservation import MAX_RESERVATIONS, Reservation, distinct
 
-__all__ = ["Decision", "Evaluated", "Obligation", "PolicyAnswer", "Reason", "Verdict"]
+__all__ = ["Decision", "Evaluated", "Obligation", "PolicyAnswer", "Reason", "StepDecision", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -112,11 +112,29 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepDecision:
+    """What was decided of one step of a plan, as it stands on record.
+
+    An allow without `execution_token` is to be proposed again when its turn has come.
+    """
+
+    step_id: str
+    decision_id: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    obligations: tuple[Obligation, ...]
+    arguments_digest: str
+    execution_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Verdict, reasons, obligations, ids and policy revision, as they stand on record.
 
     `execution_token` and `token_expire_time` are set on an ALLOW only. `retry_after` is in seconds, None where
-    waiting does not help. `state_digest` is that of the session after this decision, empty for none.
+    waiting does not help. `state_digest` is that of the session after this decision, empty for none. `approval_id`
+    names the approval that an ESCALATE waits for. `steps` are a plan's, in its order, and each token is with its step;
+    `arguments_digest` is then the plan's digest.
     """
 
     decision_id: str
@@ -131,3 +149,5 @@ class Decision:
     token_expire_time: datetime | None = None
     retry_after: float | None = None
     state_digest: str = ""
+    approval_id: str = ""
+    steps: tuple[StepDecision, ...] = ()

@@ -1,18 +1,21 @@
 """The story of a batch of proposals: every decision is on record before anything is granted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
-from interlock.core import conclusion, record, token
-from interlock.core.conclusion import Concluded, Terms
-from interlock.core.decision import Decision, Evaluated
+from interlock.core import conclusion, plan_conclusion, token
+from interlock.core.conclusion import Terms
+from interlock.core.decision import Decision, Evaluated, StepDecision
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.observing import NO_PARENT, Observe, Observed, Parent
+from interlock.core.plan import PlanProposal
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
-from interlock.core.record import Draft, Record
+from interlock.core.record import Draft
 from interlock.core.session import Measuring
+from interlock.flows.decided import Made, Recorded, calls_of, entries_of, place, recall, recorded
 from interlock.ports import (
     Clock,
     DecisionLog,
@@ -40,7 +43,7 @@ class Decider:
 
 
 async def decide(
-    proposals: Sequence[Proposal], decider: Decider, *, limit_seconds: float
+    proposals: Sequence[Proposal | PlanProposal], decider: Decider, *, limit_seconds: float
 ) -> list[Decision | InterlockError]:
     """Decide a batch; one result for each proposal, in order.
 
@@ -48,54 +51,41 @@ async def decide(
     batch fails: DECISION_LOG_UNAVAILABLE.
     """
     recalled = await decider.log.recall([conclusion.once(proposal) for proposal in proposals])
-    decided = [None if found is None else _recall(found) for found in recalled]
+    decided = [None if found is None else await recall(found, decider.reader) for found in recalled]
     fresh = [proposal for proposal, found in zip(proposals, decided, strict=True) if found is None]
     recorded = iter(await _decide_fresh(fresh, decider, limit_seconds=limit_seconds)) if fresh else iter(())
     outcomes = [next(recorded) if found is None else found for found in decided]
     return [_grant(proposal, outcome, decider) for proposal, outcome in zip(proposals, outcomes, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """A decision in its place of the log."""
-
-    log_index: int
-    concluded: Concluded
-
-
-def _recall(found: Record) -> _Recorded | InterlockError:
-    """A record that was edited grants nothing, and takes nothing from the rest of its batch (case 20)."""
-    if problem := record.inner_problem(found):
-        return InterlockError(
-            reason=ErrorReason.INTERNAL,
-            message=f"record {found.log_index} of the decision log {problem}, so nothing is granted from it",
-        )
-    return _Recorded(found.log_index, conclusion.recall(record.fields(found)))
-
-
 async def _decide_fresh(
-    proposals: Sequence[Proposal], decider: Decider, *, limit_seconds: float
-) -> list[_Recorded | InterlockError]:
+    proposals: Sequence[Proposal | PlanProposal], decider: Decider, *, limit_seconds: float
+) -> list[Recorded | InterlockError]:
     """Count, evaluate and record.
 
     No record, no grant (invariant 2); a failed attempt is on record too (invariant 10). What was counted of
     an attempt that gets no record stays counted, and is not counted again when its request comes again.
     """
     now = decider.clock.now()
-    observed = await _observe(proposals, decider, now=now)
+    placed = await place(proposals, decider.reader, decider.identifiers)
+    calls = [call for each in placed for call in calls_of(each)]
+    observed = await _observe(calls, decider, now=now)
     documents = [
-        conclusion.policy_input(proposal, facts, now)
-        for proposal, facts in zip(proposals, observed, strict=True)
+        conclusion.policy_input(call, facts, now) for call, facts in zip(calls, observed, strict=True)
     ]
-    answers = await decider.engine.evaluate(documents, limit_seconds=limit_seconds)
-    answers = [_refuse_baseless(*pair) for pair in zip(proposals, answers, strict=True)]
+    answers = await decider.engine.evaluate(documents, limit_seconds=limit_seconds) if documents else []
+    answers = [_refuse_baseless(*pair) for pair in zip(calls, answers, strict=True)]
     kid = decider.signer.kid
-    drafts = [
-        _draft(*attempt, decider, kid=kid, now=now)
-        for attempt in zip(proposals, observed, documents, answers, strict=True)
+    made = [
+        Made(*attempt, _draft(*attempt, decider, kid=kid, now=now))
+        for attempt in zip(calls, observed, documents, answers, strict=True)
     ]
-    records = await decider.log.append(drafts)
-    return [_recorded(*done) for done in zip(answers, drafts, records, strict=True)]
+    entries = entries_of(placed, made, terms=decider.terms, now=now)
+    drafts = [draft for entry in entries for draft in entry.drafts]
+    records = iter(await decider.log.append(drafts) if drafts else ())
+    return [
+        await recorded(entry, list(islice(records, len(entry.drafts))), decider.reader) for entry in entries
+    ]
 
 
 async def _observe(proposals: Sequence[Proposal], decider: Decider, *, now: datetime) -> list[Observed]:
@@ -118,15 +108,6 @@ async def _parents(proposals: Sequence[Proposal], reader: RecordReader) -> dict[
         proposal.key: conclusion.parent(proposal, parent)
         for proposal, parent in zip(named, found, strict=True)
     }
-
-
-def _recorded(answer: Evaluated | InterlockError, draft: Draft, stored: Record) -> _Recorded | InterlockError:
-    """What stands on record now: our draft, unless another request of this name was first."""
-    if isinstance(answer, InterlockError):
-        return answer
-    if stored.decision_id != draft.decision_id:
-        return _recall(stored)
-    return _Recorded(stored.log_index, conclusion.conclude_draft(draft, answer.answer))
 
 
 def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> Evaluated | InterlockError:
@@ -158,6 +139,7 @@ def _draft(
         answer,
         decision_id=decider.identifiers.new(),
         token_id=decider.identifiers.new(),
+        approval_id=decider.identifiers.new() if answer.answer.verdict == "escalate" else "",
         kid=kid,
         terms=decider.terms,
         now=now,
@@ -165,7 +147,7 @@ def _draft(
 
 
 def _grant(
-    proposal: Proposal, outcome: _Recorded | InterlockError, decider: Decider
+    proposal: Proposal | PlanProposal, outcome: Recorded | InterlockError, decider: Decider
 ) -> Decision | InterlockError:
     """The decision that is on record, with its token; the same record always gives the same (invariant 9)."""
     if isinstance(outcome, InterlockError):
@@ -176,9 +158,17 @@ def _grant(
             reason=ErrorReason.REQUEST_ID_REUSED,
             message="the `request_id` was used for another proposal; choose a new one",
         )
-    return conclusion.decision(
+    decided = conclusion.decision(
         concluded, outcome.log_index, _sign(concluded, outcome.log_index, decider.signer)
     )
+    if not outcome.steps:
+        return decided
+    return replace(decided, steps=tuple(_grant_step(*step, decider.signer) for step in outcome.steps))
+
+
+def _grant_step(name: str, step: Recorded, signer: TokenSigner) -> StepDecision:
+    signed = _sign(step.concluded, step.log_index, signer)
+    return plan_conclusion.step_decision(name, step.concluded, step.log_index, signed)
 
 
 def _sign(concluded: conclusion.Concluded, log_index: int, signer: TokenSigner) -> str:

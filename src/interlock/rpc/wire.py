@@ -122,6 +122,7 @@ def decision(decided: Decision) -> decision_pb2.Decision:
         arguments_digest=decided.arguments_digest,
         log_index=decided.log_index,
         state_digest=decided.state_digest,
+        approval_id=decided.approval_id,
     )
     if decided.token_expire_time is not None:
         message.token_expire_time.CopyFrom(timestamp(decided.token_expire_time))

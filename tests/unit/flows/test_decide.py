@@ -174,6 +174,23 @@ async def test_what_is_not_allowed_gets_no_token(world: World, verdict: Verdict)
     assert world.stated()[0]["token"] is None
 
 
+async def test_an_escalate_names_the_approval_that_it_waits_for(world: World) -> None:
+    """The approval is named in the answer and on record, the same when the request comes again (invariant 9)."""
+    world.engine.answer = always(an_answer("escalate"))
+    first = await world.decide_one(a_proposal())
+    again = await world.decide_one(a_proposal())
+    assert first.approval_id
+    assert (again.approval_id, world.stated()[0]["approval_id"]) == (first.approval_id, first.approval_id)
+
+
+@pytest.mark.parametrize("verdict", ["allow", "deny"])
+async def test_what_nobody_has_to_approve_names_no_approval(world: World, verdict: str) -> None:
+    """An allow and a deny wait for nobody."""
+    world.engine.answer = always(an_answer(verdict))
+    assert (await world.decide_one(a_proposal())).approval_id == ""
+    assert "approval_id" not in world.stated()[0]
+
+
 async def test_a_decisions_record_has_the_fields_of_opas_decision_log(world: World) -> None:
     """A record is a superset of OPA's decision log event (EventV1), under the same names."""
     await world.decide_one(a_proposal("request-1", "git_commit", {"repo_path": ".", "message": "fix"}))

@@ -2,7 +2,7 @@
 
 Every transaction first makes the cells that are missing and then locks all of its cells, both in the order of
 their keys. So whoever waits for a row holds only rows of lesser keys, or rows that nobody else can see yet,
-and no two wait for each other.
+and no two wait for each other. Cells of UNLOCKED kinds are only read: whoever changes them has locked the log's head.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from typing import TypeVar
 from interlock.adapters.postgres import Connection, Postgres, TryAgain
 from interlock.adapters.store_errors import unavailable
 from interlock.adapters.stored_time import end_in_steps
-from interlock.core.cells import Cells, Change
+from interlock.core.cells import Cells, Change, is_unlocked
 from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
@@ -22,7 +22,15 @@ _MAKE = """
     INSERT INTO cells (key, data, expire_time) SELECT key, '', 0 FROM unnest($1::bytea[]) AS wanted (key)
     ON CONFLICT (key) DO NOTHING
 """
-_LOCK = "SELECT key, data FROM cells WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE"
+_LOCK = """
+    WITH locked AS (SELECT key, data FROM cells WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE)
+    SELECT key, data FROM locked UNION ALL SELECT key, data FROM cells WHERE key = ANY($2::bytea[])
+"""
+_WRITE_UNLOCKED = """
+    INSERT INTO cells (key, data, expire_time)
+    SELECT key, data, expire_time FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS new (key, data, expire_time)
+    ON CONFLICT (key) DO UPDATE SET data = excluded.data, expire_time = excluded.expire_time
+"""
 _WRITE = """
     UPDATE cells SET data = new.data, expire_time = new.expire_time
     FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS new (key, data, expire_time)
@@ -61,15 +69,17 @@ async def _apply(connection: Connection, changes: Sequence[Change[Result]]) -> l
 
 
 async def lock_cells(connection: Connection, keys: Iterable[bytes]) -> Cells:
-    """The cells of these keys, for this transaction alone until its end.
+    """The cells of these keys, for this transaction alone until its end; those of UNLOCKED kinds as they stand.
 
     Raises TryAgain where one was forgotten between its making and its locking.
     """
     wanted = sorted(keys)
-    if not wanted:
-        return Cells({})
-    await connection.execute(_MAKE, wanted)
-    found = dict(await connection.fetch(_LOCK, wanted))
+    locked = [key for key in wanted if not is_unlocked(key)]
+    read = [key for key in wanted if is_unlocked(key)]
+    if locked:
+        await connection.execute(_MAKE, locked)
+    rows = await connection.fetch(_LOCK, locked, read) if wanted else ()
+    found = dict.fromkeys(read, b"") | dict(rows)
     if len(found) < len(wanted):
         raise TryAgain("a cell was forgotten while it was wanted")
     return Cells(found)
@@ -78,10 +88,12 @@ async def lock_cells(connection: Connection, keys: Iterable[bytes]) -> Cells:
 async def save_cells(connection: Connection, cells: Cells) -> None:
     """Keep what was changed."""
     changed = cells.changed()
-    if changed:
-        data = [data for data, _ in changed.values()]
-        ends = [end_in_steps(ends) for _, ends in changed.values()]
-        await connection.execute(_WRITE, list(changed), data, ends)
+    for statement, unlocked in ((_WRITE, False), (_WRITE_UNLOCKED, True)):
+        keys = [key for key in changed if is_unlocked(key) is unlocked]
+        if keys:
+            data = [changed[key][0] for key in keys]
+            ends = [end_in_steps(changed[key][1]) for key in keys]
+            await connection.execute(statement, keys, data, ends)
 
 
 async def _prune(connection: Connection, at: datetime, limit: int) -> int:

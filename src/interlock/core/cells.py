@@ -36,9 +36,19 @@ class CellKind(IntEnum):
     FREEZES = 15
     GATEWAY = 16
     PLAN = 17
+    TOOL_DRIFTS = 18
 
+
+UNLOCKED = frozenset({CellKind.FREEZES, CellKind.TOOL_DRIFTS})
+"""Kinds that nothing but an append changes. Appends follow one another on every store, so that one reads these cells
+as they stand; who reads them outside of an append sees what the last one left, and keeps nobody waiting."""
 
 KIND_BYTE = {kind: bytes([kind]) for kind in CellKind}
+
+
+def is_unlocked(key: bytes) -> bool:
+    """Whether the cell is of one of the UNLOCKED kinds."""
+    return key[0] in UNLOCKED
 
 
 def cell_name(tenant: str, *names: str) -> bytes:
@@ -96,7 +106,7 @@ class Cells:
         """
         opened = self._opened.get(key)
         if opened is None:
-            opened = self._opened[key] = content.decode(self._found[key])
+            opened = self._opened[key] = content.decode(self.get(key))
         assert isinstance(opened, content)
         return opened
 
@@ -117,6 +127,17 @@ class Cells:
         if key not in self._found:
             raise KeyError(key)
         self._changed[key] = (data, expire_time)
+
+    def copy(self, keys: Iterable[bytes]) -> "Cells":
+        """These cells as they are now, to be changed on their own. Raises KeyError for a key that is not held."""
+        return Cells({key: self._opened[key].encode() if key in self._kept else self.get(key) for key in keys})
+
+    def take_over(self, copy: "Cells") -> None:
+        """Let these be as the copy is."""
+        for key, (data, expire_time) in copy.changed().items():
+            self._opened.pop(key, None)
+            self._kept.pop(key, None)
+            self.put(key, data, expire_time=expire_time)
 
     def changed(self) -> Mapping[bytes, tuple[bytes, datetime]]:
         """What a store has to keep, by key: data and expire time."""

@@ -17,6 +17,15 @@ class FreezeScope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeTarget:
+    """What a freeze is about. `tenant` is empty for `all`; `name` is the agent's or the tool's, else empty."""
+
+    scope: FreezeScope
+    tenant: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
     """One freeze. Its record's `log_index` names it, and is later than that of all that was allowed before.
 
@@ -30,6 +39,16 @@ class Freeze:
     comment: str
     start_time: datetime
     end_time: datetime | None = None
+
+    @property
+    def target(self) -> FreezeTarget:
+        """What it is about."""
+        return FreezeTarget(scope=self.scope, tenant=self.tenant, name=self.name)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether nobody has ended it."""
+        return self.end_time is None
 
     def stops(self, claims: Claims) -> bool:
         """Whether the token was issued before the freeze and is covered by it, also after its end (case 12)."""

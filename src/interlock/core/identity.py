@@ -14,13 +14,19 @@ _CREDENTIAL = re.compile(rf"{_PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})")
 class CallerKind(StrEnum):
     """What a credential is for. The kinds are disjoint: no credential decides, acts and audits.
 
-    `user` is a user's own credential: it says what a session is for, before an agent has read anything.
+    `user` is a user's own credential: it says what a session is for, before an agent has read anything. `operator`
+    is that of who stops agents: it freezes and ends freezes, and nothing else.
     """
 
     AGENT = "agent"
     GATEWAY = "gateway"
     AUDITOR = "auditor"
     USER = "user"
+    OPERATOR = "operator"
+
+
+EVERY_TENANT = "every-tenant"
+"""Role of an operator who may freeze in other tenants than the own, and all of them at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from interlock.core.breaker import breaker_facts, breaker_key
 from interlock.core.call_history import TAG_BYTES
 from interlock.core.cells import KIND_BYTE, CellKind, Cells, cell_name, common_cell_key
 from interlock.core.facts import FactsInput, LoopsInput, MeasuredContextInput, RetriesInput, ViolationInput
+from interlock.core.freezing import FreezeCondition
 from interlock.core.moments import SECOND
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
@@ -75,6 +76,7 @@ class Observe:
         self._tool = common_cell_key(CellKind.TOOL, tenant, tool)
         self._operations = operation_places(tenant, tool, proposal.arguments_digest, proposal.operation)
         self._breaker = breaker_key(tenant, tool)
+        self._freezes = FreezeCondition(tenant=tenant, agent=agent, tool=tool)
         roles = proposal.tool.entry.roles if proposal.tool else {}
         self._arguments = argument_forms.classified(proposal.disclosed_arguments, roles)
         self._novelty = novelty.novelty_of(proposal, self._arguments)
@@ -90,6 +92,7 @@ class Observe:
             self._tool,
             *(place.cell for place in self._operations),
             self._breaker,
+            *self._freezes.keys,
             *self._novelty.keys,
             *(memory.memory_key(tenant, read.key) for read in reads),
         )
@@ -174,7 +177,7 @@ class Observe:
             "provenance": listed,
             "provenance_unlisted": unlisted,
             "novelty": self._novelty.told(cells),
-            "freezes": [],
+            "freezes": self._freezes.told(cells),
         }
 
     def _loops(self, session: Session, cells: Cells, place: int) -> LoopsInput:

@@ -25,7 +25,7 @@ from interlock.compose.settings import ServiceSettings, Settings
 from interlock.compose.store import Store, open_store
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
-from interlock.core.normalize import normalize
+from interlock.core.plan import PlanProposal, normalize_request
 from interlock.core.policy_pin import Activation
 from interlock.core.proposal import Proposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
@@ -115,7 +115,7 @@ async def _activate(store: Store, policy: RunningPolicy, settings: Settings) -> 
     await store.activate(activation)
 
 
-def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal, Decision]:
+def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal | PlanProposal, Decision]:
     service = parts.service
     terms = Terms(
         issuer=service.issuer,
@@ -135,11 +135,15 @@ def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal, Decisio
         measuring=parts.measuring,
     )
     bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
-    return Coalescer(lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds)
+    return Coalescer(lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds, weigh=_calls_in)
+
+
+def _calls_in(proposal: Proposal | PlanProposal) -> int:
+    return len(proposal.steps) if isinstance(proposal, PlanProposal) else 1
 
 
 def _handlers(
-    parts: Parts, coalescer: Coalescer[Proposal, Decision]
+    parts: Parts, coalescer: Coalescer[Proposal | PlanProposal, Decision]
 ) -> list[tuple[str, grpc.GenericRpcHandler]]:
     service, log = parts.service, parts.store.log
     secret = secret_key(keys_folder(service), "digests")
@@ -154,7 +158,7 @@ def _handlers(
     )
     decisions = DecisionServicer(
         normalize=functools.partial(
-            normalize,
+            normalize_request,
             catalog=catalog,
             conceal=KeyedDigest(secret, "concealed-arguments"),
             resolve=resolve_path,

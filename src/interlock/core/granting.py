@@ -59,13 +59,18 @@ class Grant:
 
     def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         """The draft, or the one that says what was lacking and grants nothing."""
+        if self.take(cells):
+            return replace(draft, fields=refused(draft.fields, self.lacking))
+        return draft
+
+    def take(self, cells: Cells) -> tuple[Shortfall, ...]:
+        """Do it, or tell what was lacking, and nothing is changed then."""
         self.lacking = self._unmet(cells) or take(
             self.reservations, self.holder, cells, at=self.at, ends=self.ends
         )
-        if self.lacking:
-            return replace(draft, fields=refused(draft.fields, self.lacking))
-        novelty.mark(self.to_mark, cells, self.at)
-        return draft
+        if not self.lacking:
+            novelty.mark(self.to_mark, cells, self.at)
+        return self.lacking
 
     def _unmet(self, cells: Cells) -> tuple[Shortfall, ...]:
         return tuple(lack for condition in self.conditions for lack in condition.lacking(cells, self.at))

@@ -56,6 +56,11 @@ def value_at(value: Any, pointer: str) -> Any:
     return value
 
 
+def is_index(token: str) -> bool:
+    """Whether it may be an array's index (RFC 6901 4)."""
+    return _INDEX.match(token) is not None
+
+
 def replace_at(value: Any, pointer: str, replace: Callable[[Any], Any]) -> Any:
     """A copy of `value` with `replace(found)` wherever `pointer` leads; `value` stays as it is.
 
@@ -76,7 +81,7 @@ def _replace(value: Any, path: list[str], replace: Callable[[Any], Any]) -> Any:
             key: _replace(member, rest, replace) if token in (EVERY, key) else member
             for key, member in value.items()
         }
-    if isinstance(value, list) and (token == EVERY or _INDEX.match(token)):
+    if isinstance(value, list) and (token == EVERY or is_index(token)):
         return [
             _replace(element, rest, replace) if token in (EVERY, str(index)) else element
             for index, element in enumerate(value)

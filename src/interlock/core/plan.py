@@ -53,7 +53,7 @@ class PlanProposal:
     """A well-formed plan. `steps` are proposals of their own, in an order in which each comes after what it needs.
 
     `digest` covers all that the steps are, with the catalog's entries; `payload_digest` all that the caller sent.
-    `decision_id` is empty until it has one.
+    `decision_id` is empty until it has one, and so is `approval_id`, of the approval that it would wait for.
     """
 
     caller: Caller
@@ -63,6 +63,7 @@ class PlanProposal:
     payload_digest: str
     steps: tuple[Proposal, ...]
     decision_id: str = ""
+    approval_id: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -79,9 +80,7 @@ def normalize_request(
     return normalize(raw, catalog, conceal, resolve)
 
 
-def normalize_plan(
-    raw: RawPlan, catalog: Catalog, conceal: Conceal, resolve: ResolvePath
-) -> PlanProposal:
+def normalize_plan(raw: RawPlan, catalog: Catalog, conceal: Conceal, resolve: ResolvePath) -> PlanProposal:
     """The plan in its one form.
 
     Raises InterlockError: INVALID_FIELD or MALFORMED_ARGUMENTS, with the field and the JSON Pointer.
@@ -95,7 +94,7 @@ def normalize_plan(
     # 3. Arguments, and what they refer to: only what comes before.
     arguments = [_arguments(step, position) for position, step in enumerate(raw.steps)]
     references = [
-        _references(position, raw.steps, arguments[position], before[position], positions)
+        _references(position, arguments[position], before[position], positions)
         for position in range(len(raw.steps))
     ]
     _check_size(arguments)
@@ -158,9 +157,7 @@ def _positions(steps: Sequence[RawStep]) -> dict[str, int]:
     return positions
 
 
-def _order(
-    steps: Sequence[RawStep], positions: Mapping[str, int]
-) -> tuple[list[int], list[int], list[int]]:
+def _order(steps: Sequence[RawStep], positions: Mapping[str, int]) -> tuple[list[int], list[int], list[int]]:
     """The steps' places in their order, and of each the depth, and a bit for each step before it.
 
     Kahn's algorithm (1962), in time linear in steps and edges; steps that may run at the same time stay as given.
@@ -211,7 +208,6 @@ def _arguments(step: RawStep, position: int) -> dict[str, Any]:
 
 def _references(
     position: int,
-    steps: Sequence[RawStep],
     arguments: Mapping[str, Any],
     before: int,
     positions: Mapping[str, int],

@@ -59,7 +59,8 @@ class Draft:
 
     `once` names what may stand in the log only once (a request, an execution); empty where any number may.
     `session` is the session that it belongs to, as `session_name` writes it; empty for none. `change` is what
-    it changes besides; it is not run where the log has the record already.
+    it changes besides; it is not run where the log has the record already. `with_once` names a draft before it, of
+    the same append: only where that one is stored, this one is.
     """
 
     type: RecordType
@@ -70,6 +71,7 @@ class Draft:
     fields: Mapping[str, Any]
     session: str = ""
     change: DraftChange | None = None
+    with_once: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,11 +25,15 @@ def cells_of(drafts: Sequence[Draft], present: Mapping[str, Record]) -> set[byte
 def seal_all(drafts: Sequence[Draft], present: Mapping[str, Record], cells: Cells, head: Head) -> Sealed:
     """Run the changes of new drafts and seal them after `head`, one after the other.
 
-    `present` are the records that bear names of the drafts. A name that comes twice is new once.
+    `present` are the records that bear names of the drafts. A name that comes twice is new once. For a draft that is
+    not stored because the one it goes with is there already, that one's record is given.
     """
     known, appended, new = dict(present), [], []
+    leader = ""
     for draft in drafts:
-        record = known.get(draft.once)
+        record = known.get(draft.with_once if draft.with_once and draft.with_once != leader else draft.once)
+        if not draft.with_once:
+            leader = "" if record else draft.once
         if record is None:
             record = seal(draft.change.run(draft, cells, head.size) if draft.change else draft, head)
             head = head_after(record)

@@ -18,6 +18,7 @@ from interlock.core.call_history import RESULT_BYTES, CallHistory
 from interlock.core.cells import CellKind, Cells, common_cell_key
 from interlock.core.holding import Holder, reservation_keys, settle
 from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.plan_cell import KEPT, PlanCell, digests_at, plan_key
 from interlock.core.provenance import Heard, Source
 from interlock.core.record import Draft
 from interlock.core.reservation import Reservation
@@ -27,6 +28,15 @@ TOOL_RESULT = "tool_result"
 """Kind of the source that taints a session where it was the result of a tool."""
 
 _RESERVATIONS: TypeAdapter[tuple[Reservation, ...]] = TypeAdapter(tuple[Reservation, ...])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """Which step of which plan the call is, and what of its result later steps refer to (JSON Pointers)."""
+
+    decision_id: str
+    step: str
+    wanted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,7 @@ class Decided:
     arguments_digest: str
     operation: str
     reservations: tuple[Reservation, ...]
+    plan: PlannedStep | None
 
     @property
     def session(self) -> SessionKey:
@@ -84,7 +95,12 @@ def decided(fields: Mapping[str, Any]) -> Decided:
         arguments_digest=document["arguments_digest"],
         operation=context.get("operation", ""),
         reservations=_RESERVATIONS.validate_python(tuple(fields["result"]["reservations"])),
+        plan=_planned(fields["plan"]) if "plan" in fields else None,
     )
+
+
+def _planned(stated: Mapping[str, Any]) -> PlannedStep:
+    return PlannedStep(decision_id=stated["decision_id"], step=stated["step"], wanted=tuple(stated["wanted"]))
 
 
 class Settle:
@@ -109,6 +125,8 @@ class Settle:
         self._operations = observing.operation_places(
             tenant, decision.tool, decision.arguments_digest, decision.operation
         )
+        self._plan = [plan_key(tenant, decision.plan.decision_id)] if decision.plan else []
+        self._values = digests_at(outcome, decision.plan.wanted) if decision.plan else {}
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -119,6 +137,7 @@ class Settle:
             self._terms,
             self._agent,
             self._tool,
+            *self._plan,
             *(place.cell for place in self._operations),
             *(memory.memory_key(decision.tenant, write.key) for write in self._outcome.memory_writes),
             *reservation_keys(decision.reservations, decision.holder),
@@ -126,6 +145,8 @@ class Settle:
 
     def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
         """Settle, and note what came of the call where it ran; the draft stays as it is."""
+        if self._decision.plan:
+            self._note_in_plan(self._decision.plan, cells)
         if not self._first:
             return draft
         outcome = self._outcome
@@ -153,6 +174,14 @@ class Settle:
         session = cells.open(self._session, Session)
         if session.began:
             self._note_in_session(session, cells, elapsed)
+
+    def _note_in_plan(self, plan: PlannedStep, cells: Cells) -> None:
+        """Also of a second outcome, which may tell how one of unknown end really ended."""
+        [key] = self._plan
+        cell = cells.open(key, PlanCell)
+        if cell.steps:
+            cell.note(plan.step, self._outcome, self._values)
+            cells.keep(key, cell, expire_time=self._at + KEPT)
 
     def _note_attempt(self, cells: Cells) -> None:
         failed = self._outcome.kind is not OutcomeKind.SUCCEEDED

@@ -43,10 +43,15 @@ class Coalescer(Generic[Item, Result]):
         self,
         run: Callable[[Sequence[Item], float], Awaitable[Sequence[Result | InterlockError]]],
         bounds: Bounds,
+        weigh: Callable[[Item], int] = lambda _: 1,
     ) -> None:
-        """`run` takes items and the seconds that the most patient of their callers still waits."""
+        """`run` takes items and the seconds that the most patient of their callers still waits.
+
+        `weigh` tells for how many an item counts in a batch; one that is heavier than a batch goes in one of its own.
+        """
         self._run = run
         self._bounds = bounds
+        self._weigh = weigh
         self._waiting: deque[_Entry[Item, Result]] = deque()
         self._batches: dict[asyncio.Task[None], int] = {}
 
@@ -91,10 +96,16 @@ class Coalescer(Generic[Item, Result]):
     def _take(self) -> list[_Entry[Item, Result]]:
         """The next items whose callers still wait."""
         taken: list[_Entry[Item, Result]] = []
-        while self._waiting and len(taken) < self._bounds.batch:
+        weight = 0
+        while self._waiting and weight < self._bounds.batch:
             entry = self._waiting.popleft()
-            if not entry.future.done():
-                taken.append(entry)
+            if entry.future.done():
+                continue
+            weight += self._weigh(entry.item)
+            if taken and weight > self._bounds.batch:
+                self._waiting.appendleft(entry)
+                break
+            taken.append(entry)
         return taken
 
     async def _answer(self, taken: Sequence[_Entry[Item, Result]]) -> None:

@@ -8,6 +8,7 @@ from interlock.core.decision import Decision
 from interlock.core.errors import InterlockError, invalid_field
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.outcome import Outcome
+from interlock.core.plan import PlanProposal, RawPlan
 from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.record import Record
 from interlock.flows.coalesce import Coalescer
@@ -31,8 +32,8 @@ class DecisionServicer:
     def __init__(
         self,
         *,
-        normalize: Callable[[RawProposal], Proposal],
-        coalescer: Coalescer[Proposal, Decision],
+        normalize: Callable[[RawProposal | RawPlan], Proposal | PlanProposal],
+        coalescer: Coalescer[Proposal | PlanProposal, Decision],
         report: Callable[[Outcome, Caller], Awaitable[Record]],
         sessions: Sessions,
         offering: Offering,
@@ -49,7 +50,7 @@ class DecisionServicer:
     async def decide(self, request: pb.DecideRequest, call: Call) -> pb.DecideResponse:
         """One proposal."""
         caller = caller_of(call, CallerKind.AGENT)
-        proposal = self._normalize(wire.raw_proposal(caller, request))
+        proposal = self._normalize(wire.raw_request(caller, request))
         [future] = self._coalescer.submit([proposal], limit_seconds=call.limit_seconds)
         return pb.DecideResponse(decision=self._told(await future))
 
@@ -62,11 +63,13 @@ class DecisionServicer:
                 "requests", f"must have 1 to {LARGEST_BATCH} entries, got {len(request.requests)}"
             )
         read = [self._read(caller, item) for item in request.requests]
-        good = [proposal for proposal in read if isinstance(proposal, Proposal)]
+        good = [proposal for proposal in read if not isinstance(proposal, InterlockError)]
         futures = self._coalescer.submit(good, limit_seconds=call.limit_seconds)
         answers = iter(await asyncio.gather(*futures, return_exceptions=True))
         return pb.DecideBatchResponse(
-            results=[self._result(next(answers) if isinstance(item, Proposal) else item) for item in read]
+            results=[
+                self._result(item if isinstance(item, InterlockError) else next(answers)) for item in read
+            ]
         )
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, call: Call) -> pb.ReportOutcomeResponse:
@@ -113,10 +116,10 @@ class DecisionServicer:
         shown = await list_tools(request.gateway, caller, self._offering, limit_seconds=call.limit_seconds)
         return pb.ListToolsResponse(tools=shown)
 
-    def _read(self, caller: Caller, request: pb.DecideRequest) -> Proposal | InterlockError:
+    def _read(self, caller: Caller, request: pb.DecideRequest) -> Proposal | PlanProposal | InterlockError:
         try:
             refuse_unknown_fields(request)
-            return self._normalize(wire.raw_proposal(caller, request))
+            return self._normalize(wire.raw_request(caller, request))
         except InterlockError as error:
             return error
 

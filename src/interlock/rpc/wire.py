@@ -7,7 +7,7 @@ import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from interlock.core.decision import Decision, Obligation, Reason, Verdict
+from interlock.core.decision import Decision, Obligation, Reason, StepDecision, Verdict
 from interlock.core.errors import invalid_field
 from interlock.core.field_checks import check_count, check_number
 from interlock.core.identity import Caller
@@ -27,6 +27,8 @@ from interlock.core.outcome import (
     Reconciliation,
     Usage,
 )
+from interlock.core.plan import MAX_STEPS, RawPlan, RawStep
+from interlock.core.plan_step import StepReference
 from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
 from interlock.core.record import Record, RecordType
 from interlock.core.steps import check_memory_entry
@@ -70,11 +72,18 @@ _NO_CONTEXT = Context()
 _LONGEST_SECONDS = 315_576_000_000  # of google.protobuf.Duration
 
 
-def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawProposal:
+def raw_request(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawProposal | RawPlan:
     """The request with its caller. Raises InterlockError: INVALID_FIELD."""
+    if request.proposal.WhichOneof("kind") == "plan":
+        return _raw_plan(caller, request)
+    return raw_proposal(caller, request)
+
+
+def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawProposal:
+    """The request of one call, with its caller. Raises InterlockError: INVALID_FIELD."""
     proposal = request.proposal
     if proposal.WhichOneof("kind") != "tool_call":
-        raise invalid_field("proposal.tool_call", "must be set")
+        raise invalid_field("proposal.tool_call", "must be set, or `proposal.plan`")
     return RawProposal(
         caller=caller,
         request_id=request.request_id,
@@ -83,6 +92,39 @@ def raw_proposal(caller: Caller, request: decision_service_pb2.DecideRequest) ->
         goal=proposal.goal,
         tool=proposal.tool_call.tool,
         arguments_json=proposal.tool_call.arguments_json,
+        context=_context(proposal.context) if proposal.HasField("context") else _NO_CONTEXT,
+        operation=proposal.operation,
+        plan_step=_plan_step(proposal),
+    )
+
+
+def _plan_step(proposal: proposal_pb2.Proposal) -> StepReference | None:
+    if not proposal.HasField("plan_step"):
+        return None
+    return StepReference(decision_id=proposal.plan_step.decision_id, step_id=proposal.plan_step.step_id)
+
+
+def _raw_plan(caller: Caller, request: decision_service_pb2.DecideRequest) -> RawPlan:
+    proposal = request.proposal
+    if proposal.HasField("plan_step"):
+        raise invalid_field("proposal.plan_step", "must not be set with a plan")
+    # Before anything is made of them: nobody gets so many looked at (case 59).
+    check_count("proposal.plan.steps", len(proposal.plan.steps), MAX_STEPS, least=1)
+    return RawPlan(
+        caller=caller,
+        request_id=request.request_id,
+        session_id=proposal.session_id,
+        parent_decision_id=proposal.parent_decision_id,
+        goal=proposal.goal,
+        steps=tuple(
+            RawStep(
+                step_id=step.step_id,
+                tool=step.tool_call.tool,
+                arguments_json=step.tool_call.arguments_json,
+                after=tuple(step.after),
+            )
+            for step in proposal.plan.steps
+        ),
         context=_context(proposal.context) if proposal.HasField("context") else _NO_CONTEXT,
         operation=proposal.operation,
     )
@@ -122,6 +164,7 @@ def decision(decided: Decision) -> decision_pb2.Decision:
         arguments_digest=decided.arguments_digest,
         log_index=decided.log_index,
         state_digest=decided.state_digest,
+        steps=map(_step, decided.steps),
         approval_id=decided.approval_id,
     )
     if decided.token_expire_time is not None:
@@ -129,6 +172,18 @@ def decision(decided: Decision) -> decision_pb2.Decision:
     if decided.retry_after is not None:
         message.retry_after.CopyFrom(duration(decided.retry_after))
     return message
+
+
+def _step(decided: StepDecision) -> decision_pb2.StepDecision:
+    return decision_pb2.StepDecision(
+        step_id=decided.step_id,
+        decision_id=decided.decision_id,
+        verdict=_VERDICTS[decided.verdict],
+        reasons=map(_reason, decided.reasons),
+        obligations=map(_obligation, decided.obligations),
+        execution_token=decided.execution_token,
+        arguments_digest=decided.arguments_digest,
+    )
 
 
 def _reason(reason: Reason) -> decision_pb2.Reason:

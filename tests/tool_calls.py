@@ -29,7 +29,14 @@ async def run(
     tools: ToolRunner, server: str, tool: str, arguments: Mapping[str, Any], *, limit_seconds: float = 30.0
 ) -> ToolResult:
     """Prepare a call of the tool, and make it."""
-    prepared = await tools.prepare(a_call(a_tool(server, tool), arguments, limit_seconds=limit_seconds))
+    return await run_tool(tools, a_tool(server, tool), arguments, limit_seconds=limit_seconds)
+
+
+async def run_tool(
+    tools: ToolRunner, tool: Tool, arguments: Mapping[str, Any], /, **changes: Any
+) -> ToolResult:
+    """Prepare a call of this tool of a catalog, and make it."""
+    prepared = await tools.prepare(a_call(tool, arguments, **changes))
     try:
         return await prepared.run()
     finally:

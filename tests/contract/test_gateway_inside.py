@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from interlock.adapters.mcp_servers import McpServer, McpServers
+from interlock.adapters.mcp_endpoint import McpServer
+from interlock.adapters.mcp_servers import McpServers
 from interlock.core.canonical import canonicalize
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import ExecutionResult

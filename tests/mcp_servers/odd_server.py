@@ -49,6 +49,10 @@ def die(arguments: Arguments) -> NoReturn:
     os._exit(1)
 
 
+def hang(arguments: Arguments) -> NoReturn:
+    raise NotImplementedError  # never got to: `call` waits for ever
+
+
 def environment(arguments: Arguments) -> CallToolResult:
     return CallToolResult(content=[], structured_content=dict(os.environ))
 
@@ -64,7 +68,7 @@ def account(arguments: Arguments) -> CallToolResult:
 
 TOOLS: dict[str, Callable[[Arguments], CallToolResult]] = {
     tool.__name__: tool
-    for tool in (echo, fail, break_protocol, time_out_inside, die, environment, number, account)
+    for tool in (echo, fail, break_protocol, time_out_inside, die, hang, environment, number, account)
 }
 
 

@@ -1,4 +1,11 @@
-"""What an MCP tool says of its own call in the `_meta` of its result: what it used, and what memory it wrote.
+"""What goes beside an MCP call in `_meta`: a key to the tool, and back what the tool says of its own call.
+
+"_meta": {"interlock.idempotency_key": "0198c2f0-..."}
+
+The key is the `jti` of the call's execution token. No other call has it, so that a tool which sees a key again does
+nothing again.
+
+With the result comes what the tool used, and what memory it wrote:
 
 "_meta": {
     "interlock.usage": {"cost": 3, "model_tokens": 1200},
@@ -17,6 +24,7 @@ from interlock.core.field_checks import MAX_NUMBER
 from interlock.core.outcome import MAX_MEMORY_WRITES, MemoryWrite, Usage
 from interlock.core.steps import check_memory_entry
 
+IDEMPOTENCY_KEY = "interlock.idempotency_key"
 USAGE = "interlock.usage"
 MEMORY_WRITES = "interlock.memory_writes"
 

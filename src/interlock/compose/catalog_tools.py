@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interlock.adapters.catalog_files import load_catalog, write_catalog_file
-from interlock.adapters.mcp_servers import McpServer, McpServers
+from interlock.adapters.mcp_endpoint import McpEndpoint
+from interlock.adapters.mcp_servers import McpServers
+from interlock.compose.mcp_endpoints import mcp_endpoints
 from interlock.compose.settings import Settings, SettingsError
 from interlock.core.catalog import Catalog, CatalogFile
 from interlock.core.catalog_import import import_tools
@@ -13,14 +15,13 @@ from interlock.core.catalog_import import import_tools
 async def import_catalog(settings: Settings, server: str) -> CatalogFile:
     """The tools that an MCP server of `[gateway.servers]` lists. Raises McpServerError, CatalogError."""
     gateway = settings.gateway
-    if gateway is None or server not in gateway.servers:
+    endpoints = {} if gateway is None else mcp_endpoints(gateway)
+    if gateway is None or server not in endpoints:
         raise SettingsError(f"there is no server `{server}` in `[gateway.servers]`")
-    stated = gateway.servers[server]
-    started = McpServer(command=stated.command, args=stated.args, env=stated.env, cwd=stated.cwd)
-    return await import_from(started, gateway=gateway.name, server=server)
+    return await import_from(endpoints[server], gateway=gateway.name, server=server)
 
 
-async def import_from(started: McpServer, *, gateway: str, server: str) -> CatalogFile:
+async def import_from(started: McpEndpoint, *, gateway: str, server: str) -> CatalogFile:
     """The tools that this MCP server lists. Raises McpServerError, CatalogError."""
     async with McpServers({server: started}) as servers:
         await servers.until_ready(server)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from interlock.adapters.connectors import Connectors
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.freeze_watch import FreezeWatch
 from interlock.adapters.ledger_sqlite import SqliteLedger
-from interlock.adapters.mcp_servers import McpServer, McpServers
+from interlock.adapters.mcp_servers import McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError
+from interlock.compose.mcp_endpoints import mcp_endpoints
 from interlock.compose.places import gateway_of, ledger_file
 from interlock.compose.process import background
 from interlock.compose.settings import Settings, is_loopback
@@ -66,12 +67,13 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
     Raises SettingsError, and the errors of what it opens: StoreUnusable, KeySetError, CatalogError, ServerError.
     """
     gateway = gateway_of(settings)
-    catalog = _own_catalog(gateway)
+    endpoints = mcp_endpoints(gateway)
+    catalog = _own_catalog(gateway, endpoints)
     async with contextlib.AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(_open_ledger(gateway))
         keys = await stack.enter_async_context(_running_keys(gateway))
-        upstreams = await stack.enter_async_context(McpServers(_servers(gateway)))
-        tools = Connectors(dict.fromkeys(gateway.servers, upstreams))
+        upstreams = await stack.enter_async_context(McpServers(endpoints, tools=catalog.tools.values()))
+        tools = Connectors(dict.fromkeys(upstreams.names, upstreams))
         channel = await stack.enter_async_context(_open_channel(gateway))
         deliverer = Deliverer(
             ledger, OutcomeReporter(channel, credential=_read(gateway.credential_file)), _delays()
@@ -99,19 +101,19 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
             upstreams=upstreams,
             executor=executor,
             channel=channel,
-            checks=_checks(gateway, ledger, keys, tools),
+            checks=_checks(upstreams.names, ledger, keys, tools),
             meter=PrometheusMeter(),
         )
 
 
 def _checks(
-    gateway: GatewaySettings, ledger: SqliteLedger, keys: VerifyingKeys, tools: Connectors
+    servers: Collection[str], ledger: SqliteLedger, keys: VerifyingKeys, tools: Connectors
 ) -> dict[str, Check]:
     async def has_keys() -> bool:
         return keys.ready
 
     async def has_tools() -> bool:
-        return all([await tools.ready(name) for name in gateway.servers])
+        return all([await tools.ready(name) for name in servers])
 
     return {"ledger": ledger.writable, "keys": has_keys, "tools": has_tools}
 
@@ -159,21 +161,14 @@ def _channel(gateway: GatewaySettings) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(gateway.decision_service)
 
 
-def _servers(gateway: GatewaySettings) -> dict[str, McpServer]:
-    return {
-        name: McpServer(command=server.command, args=server.args, env=server.env, cwd=server.cwd)
-        for name, server in gateway.servers.items()
-    }
-
-
-def _own_catalog(gateway: GatewaySettings) -> Catalog:
+def _own_catalog(gateway: GatewaySettings, endpoints: Collection[str]) -> Catalog:
     """The tools of this gateway. Raises CatalogError where one is on a server that is not configured."""
     catalog = catalog_files.load_catalog(gateway.catalog)
     own = {name: tool for name, tool in catalog.tools.items() if tool.gateway == gateway.name}
     for tool in own.values():
-        if tool.server not in gateway.servers:
+        if tool.server not in endpoints:
             raise CatalogError(
-                f"tool `{tool.name}` is on server `{tool.server}`, which `[gateway.servers]` lacks"
+                f"tool `{tool.name}` is on server `{tool.server}`, which `[gateway.servers]` and `mcp_servers` lack"
             )
     return Catalog(tools=own)
 

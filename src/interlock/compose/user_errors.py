@@ -1,6 +1,7 @@
 """The errors whose text tells a person what is wrong and what to do; any other is a defect."""
 
-from interlock.adapters.mcp_servers import McpServerError
+from interlock.adapters.mcp_endpoint import McpServerError
+from interlock.adapters.mcp_servers_file import McpServersFileError
 from interlock.adapters.opa_binary import OpaError
 from interlock.adapters.opa_sidecar import SidecarError
 from interlock.adapters.policy_bundle import PolicyBundleError
@@ -21,6 +22,7 @@ USER_ERRORS = (
     InterlockError,
     KeySetError,
     McpServerError,
+    McpServersFileError,
     OpaError,
     PolicyBundleError,
     PolicyRollback,

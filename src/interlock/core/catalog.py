@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from interlock.core import json_pointer
+from interlock.core import command_line, file_path, json_pointer
 from interlock.core.canonical import UnencodableError, canonicalize, digest_of
 from interlock.core.connector_entries import CommandEntry, HttpEntry
 
@@ -161,10 +161,11 @@ class Tool:
         """The ways in which `arguments` fail the schema, at most MAX_VIOLATIONS; empty when they do not.
 
         They tell the rule and what was expected, never the value that was got: they go on record. Of what is
-        inside a sensitive argument they do not even tell the place.
+        inside a sensitive argument they do not even tell the place. Arguments of the schema that cannot be words of
+        the tool's command break the rule `command`.
         """
         if self.validator.is_valid(arguments):
-            return []
+            return _command_violations(self.entry.command, arguments)
         errors = sorted(self.validator.iter_errors(arguments), key=_place)
         return [_violation(error, self.entry.sensitive) for error in errors[:MAX_VIOLATIONS]]
 
@@ -184,11 +185,13 @@ def build_catalog(files: Iterable[CatalogFile]) -> Catalog:
     """Compile catalog files into one catalog.
 
     Raises CatalogError: a schema that is no JSON Schema, refers outside itself or is too large, a pointer of
-    bad syntax, or two names that differ at most in case (case 55).
+    bad syntax, a root that is no whole path, a command that cannot be run as it is stated, or two names that differ
+    at most in case (case 55).
     """
     tools: dict[str, Tool] = {}
     seen: dict[str, str] = {}
     for file in files:
+        _check_roots(file)
         for entry in file.tools:
             if other := seen.get(entry.name.casefold()):
                 raise CatalogError(
@@ -206,6 +209,7 @@ def _compile(file: CatalogFile, entry: ToolEntry) -> Tool:
     _check_pointers(entry, "sensitive", entry.sensitive)
     _check_pointers(entry, "role", entry.roles)
     _check_size(entry)
+    _check_command(file, entry)
     return Tool(
         entry=entry,
         gateway=file.gateway,
@@ -222,6 +226,22 @@ def _check_pointers(entry: ToolEntry, name: str, pointers: Iterable[str]) -> Non
             json_pointer.to_path(pointer)
         except ValueError as error:
             raise CatalogError(f"tool `{entry.name}`: {name} `{pointer}` is {error}") from error
+
+
+def _check_roots(file: CatalogFile) -> None:
+    for name, folder in file.roots.items():
+        if not file_path.is_root(folder):
+            raise CatalogError(
+                f"root `{name}` is `{folder}`, expected a whole path without `.`, `..`, `//` or a `/` at its end"
+            )
+
+
+def _check_command(file: CatalogFile, entry: ToolEntry) -> None:
+    if entry.command is None:
+        return
+    found = command_line.problems(entry.command, entry.arguments, entry.sensitive, file.roots)
+    if problem := next(found, ""):
+        raise CatalogError(f"tool `{entry.name}`: {problem}")
 
 
 def _check_size(entry: ToolEntry) -> None:
@@ -249,6 +269,16 @@ def _validator(entry: ToolEntry) -> jsonschema_rs.Validator:
         ) from error
     except (jsonschema_rs.ReferencingError, ValueError) as error:
         raise CatalogError(f"tool `{entry.name}`: schema cannot be used: {error}") from error
+
+
+def _command_violations(command: CommandEntry | None, arguments: Mapping[str, Any]) -> list[Violation]:
+    if command is None:
+        return []
+    try:
+        command_line.words_of(command, arguments)
+    except command_line.BadWord as error:
+        return [Violation(path=error.path, rule="command", message=str(error))]
+    return []
 
 
 def _place(error: jsonschema_rs.ValidationError) -> list[str]:

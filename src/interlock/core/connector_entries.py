@@ -49,7 +49,11 @@ class CommandEntry(_Entry):
     """A tool that is a command in a sandbox. An element of `argv` is fixed text, or `{name}`: that argument's value.
 
     An argument that is absent leaves its element out, and one that is a list becomes as many elements. `roots` are
-    the declared folders that the command sees, read-only unless they are in `writable`.
+    the declared folders that the command sees, read-only unless they are in `writable`. `leading_dash` are arguments
+    whose value may begin with `-` where the program could take it for an option.
+
+    The limits are those of setrlimit(2): `cpu_seconds`, `memory_bytes` (of address space) and `file_bytes` hold for
+    each of its processes, of which there are at most `processes`, threads among them.
     """
 
     argv: Annotated[
@@ -57,6 +61,7 @@ class CommandEntry(_Entry):
         Field(min_length=1, max_length=128, strict=False),
     ]
     stdin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,128}$")] = ""
+    leading_dash: Annotated[tuple[str, ...], Field(strict=False)] = ()
     roots: Annotated[tuple[str, ...], Field(strict=False)] = ()
     writable: Annotated[tuple[str, ...], Field(strict=False)] = ()
     network: bool = False

@@ -4,8 +4,10 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from interlock.core.destinations import DestinationProblem
+if TYPE_CHECKING:
+    from interlock.core.destinations import DestinationProblem
 
 MAX_PATH_BYTES = 4_096
 MAX_NAME_BYTES = 255
@@ -28,7 +30,7 @@ class Beneath:
     names: tuple[str, ...]
 
 
-def take_apart(roots: Mapping[str, str], text: str) -> Beneath | DestinationProblem:
+def take_apart(roots: Mapping[str, str], text: str) -> "Beneath | DestinationProblem":
     """The path that is written, beneath the innermost root that it names; a relative one beneath the only root.
 
     `malformed` where it is no path of the one form: empty, over MAX_PATH_BYTES in UTF-8, a name over
@@ -96,7 +98,7 @@ def is_root(folder: str) -> bool:
     return is_well_formed(folder) and joined(folder, ()) == folder and PARENT not in split(folder)
 
 
-def _relative(roots: Mapping[str, str], names: tuple[str, ...]) -> Beneath | DestinationProblem:
+def _relative(roots: Mapping[str, str], names: tuple[str, ...]) -> "Beneath | DestinationProblem":
     if len(roots) != 1:
         return "malformed"
     [(root, folder)] = roots.items()

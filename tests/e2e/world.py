@@ -20,6 +20,7 @@ from interlock.compose.log_reading import read_records
 from interlock.compose.settings import load_settings
 from interlock.core.identity import CallerKind
 from interlock.core.record import RecordType, fields
+from interlock.core.tool_listing import listed_digest
 from tests.e2e.processes import Server, run_interlock
 from tests.waiting import PATIENCE_SECONDS
 
@@ -38,6 +39,8 @@ _ODD_TOOLS = {
             "arguments": {"type": "object", "properties": {"password": {"type": "string"}}},
             "effects": ["read"],
             "sensitive": ["/password"],
+            # Its server lists any arguments; the owner of this catalog has said more.
+            "listed_digest": listed_digest({"name": name, "inputSchema": {"type": "object"}}),
         }
         for name in ("echo", "fail", "hang", "account")
     ],

@@ -1,17 +1,19 @@
-"""The ledger's contract, which the fake and the SQLite ledger keep alike; then what only a disk can do."""
+"""The ledger's contract, which the fake and both ledgers keep alike; then what only a disk can do."""
 
 import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import apsw
 import pytest
 
+from interlock.adapters.ledger_postgres import PostgresLedger
+from interlock.adapters.ledger_rows import KEPT, ReconciliationRefused
 from interlock.adapters.ledger_sqlite import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -19,12 +21,21 @@ from interlock.adapters.ledger_sqlite import (
     list_executions,
     open_ledger,
 )
-from interlock.adapters.ledger_rows import KEPT, ReconciliationRefused
+from interlock.adapters.postgres_address import PostgresAddress
 from interlock.adapters.sqlite import open_database
 from interlock.adapters.store_errors import StoreUnusable
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.moments import to_microseconds
-from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
+from interlock.core.outcome import (
+    Finding,
+    MemoryWrite,
+    ObligationResult,
+    Outcome,
+    OutcomeKind,
+    Reconciliation,
+    Usage,
+)
+from interlock.core.token import PlanStep
 from interlock.ports import Redemption
 from tests.broken_disk import BrokenDisk
 from tests.fakes import NOON, MemoryLedger
@@ -32,7 +43,7 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
-AnyLedger = MemoryLedger | SqliteLedger
+AnyLedger = MemoryLedger | SqliteLedger | PostgresLedger
 
 LIMIT_SECONDS = 0.5
 LATER = NOON + timedelta(seconds=3, microseconds=7)
@@ -84,6 +95,10 @@ A_REPORT: dict[str, Any] = {
         MemoryWrite(key="plan", version=4, digest="d"),
         MemoryWrite(key="é", version=0, digest=""),
     ),
+    "obligation_results": (
+        ObligationResult(type="timeout", detail="limited to 30 s"),
+        ObligationResult(type="redact_result", detail=""),
+    ),
 }
 
 
@@ -92,11 +107,33 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def ledger(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[AnyLedger]:
-    opened = MemoryLedger() if request.param == "memory" else SqliteLedger(path, limit_seconds=10)
+    match request.param:
+        case "memory":
+            opened: AnyLedger = MemoryLedger()
+        case "sqlite":
+            opened = SqliteLedger(path, limit_seconds=10)
+        case _:
+            opened = await PostgresReplicas.entered(request.getfixturevalue("database"))
     yield opened
     await opened.close()
+
+
+class PostgresReplicas(PostgresLedger):
+    """A replica that finds what an earlier one left, as SQLite's next process does: `recover` looks as that one."""
+
+    @classmethod
+    async def entered(cls, database: PostgresAddress) -> Self:
+        ledger = cls(database, gateway="gateway-1", limit_seconds=10, gone_after_seconds=0)
+        await ledger.start()
+        return ledger
+
+    async def recover(self, at: datetime) -> list[Outcome]:
+        await super().close()
+        self.__init__(self._address, gateway="gateway-1", limit_seconds=10, gone_after_seconds=0)  # type: ignore[misc]
+        await self.start()
+        return await super().recover(at)
 
 
 async def test_a_token_is_redeemed_once(ledger: AnyLedger) -> None:
@@ -130,7 +167,7 @@ async def test_an_end_waits_in_the_outbox_until_it_is_delivered(ledger: AnyLedge
 
 
 async def test_what_a_call_gave_waits_with_its_end(ledger: AnyLedger) -> None:
-    """Result, usage and memory writes come out as they were put in, bytes that are no UTF-8 too."""
+    """Result, usage, memory writes and obligations come out as they were put in, bytes that are no UTF-8 too."""
     end = an_end(**A_REPORT)
     await ledger.redeem(a_redemption())
     await ledger.finish(end)
@@ -270,6 +307,134 @@ async def test_executions_are_listed_newest_first(ledger: AnyLedger) -> None:
     assert [each.end_time for each in listed] == [LATER, None, LATER]
     assert await ledger.list_executions(limit=1) == listed[:1]
     assert await ledger.list_executions(kind=OutcomeKind.SUCCEEDED) == listed[2:]
+
+
+def a_step(step: str, *after: str, number: int, plan: str = "plan-1") -> Redemption:
+    stated = PlanStep(decision_id=plan, digest="p" * 43, step=step, after=after)
+    return a_redemption(number, plan=stated)
+
+
+async def not_due(ledger: AnyLedger, redemption: Redemption) -> str:
+    with pytest.raises(InterlockError) as caught:
+        await ledger.redeem(redemption)
+    assert caught.value.reason == ErrorReason.STEP_NOT_DUE
+    assert caught.value.retry_after == 1.0
+    return caught.value.message
+
+
+async def test_a_step_is_redeemed_only_after_those_before_it_succeeded(ledger: AnyLedger) -> None:
+    """A step waits for each one that it comes after; refused, its token is free and stays to be redeemed."""
+    last = a_step("last", "one", "two", number=3)
+    assert "`one`, `two`" in await not_due(ledger, last)
+    for number, step in ((1, "one"), (2, "two")):
+        assert await ledger.redeem(a_step(step, number=number)) is None
+        assert f"`{step}`" in await not_due(ledger, last)
+        await ledger.finish(an_end(number))
+    assert await ledger.redeem(last) is None
+    assert await ledger.redeem(replace(last, execution_id="again")) == "execution-3"
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.FAILED, OutcomeKind.UNKNOWN])
+async def test_a_step_that_did_not_succeed_makes_no_other_due(ledger: AnyLedger, kind: OutcomeKind) -> None:
+    """What failed, or may have run, is no step that succeeded; nor is one of the same name in another plan."""
+    await ledger.redeem(a_step("one", number=1))
+    await ledger.finish(an_end(1, kind=kind))
+    await ledger.redeem(a_step("one", number=2, plan="plan-2"))
+    await ledger.finish(an_end(2))
+    await not_due(ledger, a_step("two", "one", number=3))
+
+
+async def test_a_redeemed_step_is_redeemed_whatever_its_plan_says(ledger: AnyLedger) -> None:
+    """A replay of a step hears of its first run, also where it would not be due (case 23)."""
+    await ledger.redeem(a_redemption(3))
+    assert await ledger.redeem(replace(a_step("two", "one", number=3), execution_id="again")) == "execution-3"
+
+
+async def test_a_step_that_is_not_due_spoils_no_other(ledger: AnyLedger) -> None:
+    """Of many at once each has its own answer, and no token is used by a refusal."""
+    many = [
+        a_step("two", "one", number=number) if number % 3 else a_redemption(number) for number in range(30)
+    ]
+    answers = await asyncio.gather(*map(ledger.redeem, many), return_exceptions=True)
+    for redemption, answer in zip(many, answers, strict=True):
+        assert answer is None if redemption.plan is None else isinstance(answer, InterlockError)
+    assert len(await ledger.list_executions()) == 10
+
+
+A_FINDING = Reconciliation(
+    finding=Finding.SUCCEEDED, comment="the commit is there", found_by="ada", time=LATER
+)
+
+
+async def an_unknown_step(ledger: AnyLedger) -> Outcome:
+    """One whose outcome is unknown, and was delivered."""
+    await ledger.redeem(a_step("one", number=1))
+    await ledger.finish(an_unknown())
+    await ledger.delivered(an_unknown())
+    return an_unknown()
+
+
+async def test_a_finding_is_delivered_with_its_execution(ledger: AnyLedger) -> None:
+    """What a person found waits in the outbox until it is delivered, once; the execution shows it."""
+    outcome = replace(await an_unknown_step(ledger), reconciliation=A_FINDING)
+    assert await ledger.undelivered(10) == []
+    for _ in range(2):
+        await ledger.reconcile("execution-1", A_FINDING)
+        assert await ledger.undelivered(10) == [outcome]
+    await ledger.delivered(outcome)
+    assert await ledger.undelivered(10) == []
+    await ledger.reconcile("execution-1", A_FINDING)
+    assert await ledger.undelivered(10) == []
+    [shown] = await ledger.list_executions()
+    assert (shown.kind, shown.reconciliation) == (OutcomeKind.UNKNOWN, A_FINDING)
+    assert (shown.plan_decision_id, shown.plan_step) == ("plan-1", "one")
+
+
+async def test_a_finding_that_came_while_its_outcome_was_delivered_still_waits(ledger: AnyLedger) -> None:
+    """The delivery of an outcome takes no finding with it that the outcome did not carry."""
+    await ledger.redeem(a_redemption())
+    await ledger.finish(an_unknown())
+    await ledger.reconcile("execution-1", A_FINDING)
+    await ledger.delivered(an_unknown())
+    assert await ledger.undelivered(10) == [replace(an_unknown(), reconciliation=A_FINDING)]
+
+
+async def test_a_later_step_is_due_by_a_finding(ledger: AnyLedger) -> None:
+    """A step that a person found to have succeeded makes those after it due; one that did not run does not."""
+    await an_unknown_step(ledger)
+    await ledger.redeem(a_step("other", number=2))
+    await ledger.finish(an_unknown(2))
+    await not_due(ledger, a_step("two", "one", number=3))
+    await ledger.reconcile("execution-1", A_FINDING)
+    await ledger.reconcile("execution-2", replace(A_FINDING, finding=Finding.NOT_RUN))
+    assert await ledger.redeem(a_step("two", "one", number=3)) is None
+    await not_due(ledger, a_step("three", "other", number=4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(None, "is `running`"), (OutcomeKind.SUCCEEDED, "is `succeeded`")]
+)
+async def test_only_an_unknown_outcome_is_reconciled(
+    ledger: AnyLedger, kind: OutcomeKind | None, message: str
+) -> None:
+    """What runs, or is known to have ended, is not for a person to say."""
+    await ledger.redeem(a_redemption())
+    if kind:
+        await ledger.finish(an_end(kind=kind))
+    with pytest.raises(ReconciliationRefused, match=message):
+        await ledger.reconcile("execution-1", A_FINDING)
+    with pytest.raises(ReconciliationRefused, match="no execution `execution-7`"):
+        await ledger.reconcile("execution-7", A_FINDING)
+
+
+async def test_a_finding_is_never_changed(ledger: AnyLedger) -> None:
+    """A second finding that says otherwise is refused, and the first one stands."""
+    await an_unknown_step(ledger)
+    await ledger.reconcile("execution-1", A_FINDING)
+    with pytest.raises(ReconciliationRefused, match="was found `succeeded` before"):
+        await ledger.reconcile("execution-1", replace(A_FINDING, finding=Finding.FAILED))
+    [shown] = await ledger.list_executions()
+    assert shown.reconciliation == A_FINDING
 
 
 @contextlib.asynccontextmanager

@@ -44,12 +44,15 @@ class Coalescer(Generic[Item, Result]):
         run: Callable[[Sequence[Item], float], Awaitable[Sequence[Result | InterlockError]]],
         bounds: Bounds,
         weigh: Callable[[Item], int] = lambda _: 1,
+        unheard: Callable[[Item, Result], None] | None = None,
     ) -> None:
         """`run` takes items and the seconds that the most patient of their callers still waits.
 
         `weigh` tells for how many an item counts in a batch; one that is heavier than a batch goes in one of its own.
+        `unheard` is told of each result whose caller was gone when it came.
         """
         self._run = run
+        self._unheard = unheard
         self._bounds = bounds
         self._weigh = weigh
         self._waiting: deque[_Entry[Item, Result]] = deque()
@@ -117,19 +120,19 @@ class Coalescer(Generic[Item, Result]):
         except Exception as error:  # noqa: BLE001 - each caller hears of it; none is left waiting
             answers = [(entry, error) for entry in taken]
         except asyncio.CancelledError:
-            _tell((entry, _given_up()) for entry in taken)
+            self._tell((entry, _given_up()) for entry in taken)
             raise
-        _tell(answers)
+        self._tell(answers)
 
-
-def _tell(answers: Iterable[tuple[_Entry[Item, Result], Result | Exception]]) -> None:
-    for entry, answer in answers:
-        if entry.future.done():
-            continue
-        if isinstance(answer, Exception):
-            entry.future.set_exception(answer)
-        else:
-            entry.future.set_result(answer)
+    def _tell(self, answers: Iterable[tuple[_Entry[Item, Result], Result | Exception]]) -> None:
+        for entry, answer in answers:
+            if entry.future.done():
+                if self._unheard and not isinstance(answer, Exception):
+                    self._unheard(entry.item, answer)
+            elif isinstance(answer, Exception):
+                entry.future.set_exception(answer)
+            else:
+                entry.future.set_result(answer)
 
 
 def _given_up() -> InterlockError:

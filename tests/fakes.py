@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from interlock.adapters.ledger_rows import check_finding, steps_missing
 from interlock.core.cells import Cells, Change
-from interlock.core.decision import Evaluated
+from interlock.core.decision import Decision, Evaluated
 from interlock.core.destinations import DestinationProblem
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
@@ -22,7 +22,7 @@ from interlock.core.policy_input import PolicyInput
 from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after
 from interlock.core.sealing import cells_of, seal_all
 from interlock.core.token import Claims, PlanStep
-from interlock.ports import Redemption, ToolCall, ToolOutcomeUnknown, ToolResult
+from interlock.ports import ProposedCall, Redemption, ToolCall, ToolOutcomeUnknown, ToolResult
 
 Result = TypeVar("Result")
 
@@ -485,6 +485,29 @@ class ScriptedEngine:
                 raise answer
             answers.append(answer)
         return answers
+
+
+class ScriptedDecisions:
+    """ports.Decisions whose `answers` come in turn, the last again and again. `asked` holds what it was asked."""
+
+    def __init__(self, *answers: Decision | InterlockError, tools: Sequence[str] = ()) -> None:
+        self.answers = list(answers)
+        self.tools = tools
+        self.asked: list[tuple[ProposedCall, str]] = []
+        self.listed: list[tuple[str, str]] = []
+
+    async def decide(self, call: ProposedCall, credential: str) -> Decision:
+        await asyncio.sleep(0)
+        self.asked.append((call, credential))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, InterlockError):
+            raise answer
+        return replace(answer, request_id=call.request_id)
+
+    async def list_tools(self, gateway: str, credential: str) -> Sequence[str]:
+        await asyncio.sleep(0)
+        self.listed.append((gateway, credential))
+        return self.tools
 
 
 class MemoryCredentials:

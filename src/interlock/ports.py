@@ -1,19 +1,19 @@
 """What the flows need of the world, in core types; `adapters/` and `rpc/` hold what fulfils it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from interlock.core.catalog import Tool
 from interlock.core.cells import Change
-from interlock.core.decision import Evaluated
+from interlock.core.decision import Decision, Evaluated
 from interlock.core.destinations import Destination
 from interlock.core.errors import InterlockError
 from interlock.core.execution import Progress
 from interlock.core.freeze import Freeze
 from interlock.core.identity import Credential
-from interlock.core.obligations import Sandbox
+from interlock.core.obligation_kinds import Sandbox
 from interlock.core.outcome import MemoryWrite, Outcome, Usage
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import Draft, Head, Record, RecordType
@@ -257,6 +257,15 @@ class PreparedCall(Protocol):
         ...
 
 
+@runtime_checkable
+class Describable(Protocol):
+    """A PreparedCall that can say more of what it would do than the tool and its arguments do."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What would be done, as JSON: the `argv` of a command, or `method` and `url` of a request."""
+        ...
+
+
 class ToolRunner(Protocol):
     """The way out to the tools."""
 
@@ -295,6 +304,32 @@ class OutcomeSink(Protocol):
 
     async def deliver(self, outcome: Outcome) -> None:
         """Deliver once more; the same outcome again changes nothing. Raises InterlockError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedCall:
+    """One tool call as a gateway proposes it for the agent that is connected to it.
+
+    `arguments_json` is JSON in UTF-8, and what will be executed.
+    """
+
+    request_id: str
+    session_id: str
+    goal: str
+    tool: str
+    arguments_json: bytes = field(repr=False)
+
+
+class Decisions(Protocol):
+    """The decision service, asked by an agent with its own `credential`, which only passes through here."""
+
+    async def decide(self, call: ProposedCall, credential: str) -> Decision:
+        """The decision; the same again for the same request. Raises InterlockError: no decision was made."""
+        ...
+
+    async def list_tools(self, gateway: str, credential: str) -> Sequence[str]:
+        """Names of the gateway's tools that the agent could ever be allowed. Raises InterlockError."""
         ...
 
 

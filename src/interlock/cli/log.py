@@ -9,7 +9,7 @@ import typer
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
 from interlock.cli.output import fail, print_json, print_line, print_table
 from interlock.compose import log_reading
-from interlock.core.record import Head, Record, RecordType, fields, format_head, parse_head, told
+from interlock.core.record import Head, Record, RecordType, fields, format_head, parse_head, proposed, told
 
 application = typer.Typer(
     help="Read and verify the decision log of this machine's service.", no_args_is_help=True
@@ -113,7 +113,7 @@ def _head(text: str) -> Head | None:
 
 def _summary(record: Record) -> list[object]:
     stated = fields(record)
-    tool = stated.get("input", {}).get("tool", {}).get("name", "")
+    tool = proposed(stated)
     what, why = _what(record.type, stated)
     return [
         record.log_index,

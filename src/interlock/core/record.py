@@ -186,6 +186,14 @@ def told(stated: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     return stated.get("verdict", result["verdict"]), stated.get("lacking") or result["reasons"]
 
 
+def proposed(stated: Mapping[str, Any]) -> str:
+    """What was proposed, from the fields of a record: a tool's name, or `plan of 3 steps`; empty where nothing was."""
+    document = stated.get("input", {})
+    if "tool" in document:
+        return str(document["tool"]["name"])
+    return f"plan of {len(document['plan']['steps'])} steps" if "plan" in document else ""
+
+
 def disagreement(record: Record) -> str:
     """How what is kept beside the content differs from the content that the hashes cover; empty if it does not."""
     try:

@@ -8,13 +8,16 @@ from typing import Any
 
 from interlock.core.decision import Verdict
 from interlock.core.outcome import OutcomeKind
-from interlock.core.record import Record, RecordType, fields, told
+from interlock.core.record import Record, RecordType, fields, proposed, told
 from interlock.core.steps import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionMade:
-    """A decision, and how its call repeated those before it in the session, itself counted; 0 if not measured."""
+    """A decision, and how its call repeated those before it in the session, itself counted; 0 if not measured.
+
+    Of a plan, `tool` says how many steps it has; those follow it.
+    """
 
     decision_id: str
     log_index: int
@@ -108,8 +111,7 @@ def _entry(record: Record) -> Entry:
         case RecordType.OUTCOME:
             return Entry(time=record.timestamp, number=0, event=_outcome(record, stated))
         case _:
-            tool = stated["input"]["tool"]["name"]
-            event = AttemptFailed(reason=stated["error"]["code"], tool=tool)
+            event = AttemptFailed(reason=stated["error"]["code"], tool=proposed(stated))
             return Entry(time=record.timestamp, number=0, event=event)
 
 
@@ -120,8 +122,8 @@ def _decision(record: Record, stated: dict[str, Any], loops: dict[str, Any]) -> 
         decision_id=record.decision_id,
         log_index=record.log_index,
         verdict=Verdict(verdict),
-        tool=stated["input"]["tool"]["name"],
-        arguments_digest=stated["input"]["arguments_digest"],
+        tool=proposed(stated),
+        arguments_digest=stated["input"].get("arguments_digest", ""),
         reason_codes=tuple(reason["code"] for reason in reasons),
         same_call=loops.get("same_call", 0),
         cycle_length=cycle.get("length", 0),

@@ -12,6 +12,7 @@ from interlock.core.decision import Decision, Evaluated
 from interlock.core.errors import InterlockError
 from interlock.core.facts import FactsInput
 from interlock.core.outcome import MemoryWrite, Outcome, OutcomeKind, Usage
+from interlock.core.plan import PlanProposal
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Record, fields
@@ -74,7 +75,7 @@ class SessionWorld:
         request_id = changes.pop("request_id", None) or f"request-{next(self.requests)}"
         return a_proposal(request_id, arguments=arguments, **changes)
 
-    async def decide(self, *proposals: Proposal) -> list[Decision | InterlockError]:
+    async def decide(self, *proposals: Proposal | PlanProposal) -> list[Decision | InterlockError]:
         """One batch."""
         return await decide(proposals, self.decider, limit_seconds=1.0)
 

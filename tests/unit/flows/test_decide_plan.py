@@ -14,6 +14,7 @@ from interlock.core.outcome import OutcomeKind
 from interlock.core.plan_conclusion import combine, steps_of
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import RecordType
+from interlock.core.timeline import DecisionMade, Place, page
 from tests.plans import MAIL_GATEWAY, PlanWorld, a_plan, a_step, codes, refer
 from tests.proposals import AGENT, a_proposal, an_answer
 from tests.unit.flows.session_world import ALLOW, DENY, allowing
@@ -410,3 +411,14 @@ async def test_a_step_whose_record_was_edited_takes_its_plans_tokens_along(world
     [again] = await world.decide(a_plan(FETCH))
     assert isinstance(again, InterlockError)
     assert again.reason is ErrorReason.INTERNAL
+
+
+async def test_a_plan_and_its_steps_stand_in_the_sessions_timeline(world: PlanWorld) -> None:
+    """The plan is one entry that says what it is, and each step one of its own, with its tool."""
+    await world.plan(FETCH, USE)
+    entries, _ = page(
+        world.log.records, (), begin=Place(), not_before=world.log.records[0].timestamp, size=10, more=False
+    )
+    made = [each.event for each in entries if isinstance(each.event, DecisionMade)]
+    assert [each.tool for each in made] == ["plan of 2 steps", "git_log", "git_log"]
+    assert [each.number for each in entries] == [0, 1, 2]

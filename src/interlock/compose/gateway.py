@@ -18,14 +18,17 @@ from interlock.adapters.ledger_sqlite import SqliteLedger
 from interlock.adapters.mcp_servers import McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
+from interlock.compose.catalog_places import check_names, check_place
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError
+from interlock.compose.http_servers import http_connector
 from interlock.compose.mcp_endpoints import mcp_endpoints
 from interlock.compose.places import gateway_of, ledger_file
 from interlock.compose.process import background
-from interlock.compose.settings import Settings, is_loopback
+from interlock.compose.settings import Settings
+from interlock.compose.settings_parts import is_loopback
 from interlock.compose.tokens import expected_by, remote_keys
-from interlock.core.catalog import Catalog, CatalogError
+from interlock.core.catalog import Catalog
 from interlock.flows.deliver import Deliverer
 from interlock.flows.execute import Executor, Gateway
 from interlock.rpc.health import Check
@@ -64,7 +67,8 @@ class OpenGateway:
 async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
     """Open the parts of the gateway, for one or more ways in, until the end of the block.
 
-    Raises SettingsError, and the errors of what it opens: StoreUnusable, KeySetError, CatalogError, ServerError.
+    Raises SettingsError, and the errors of what it opens: StoreUnusable, KeySetError, CatalogError, HttpServerError,
+    ServerError.
     """
     gateway = gateway_of(settings)
     endpoints = mcp_endpoints(gateway)
@@ -73,7 +77,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
         ledger = await stack.enter_async_context(_open_ledger(gateway))
         keys = await stack.enter_async_context(_running_keys(gateway))
         upstreams = await stack.enter_async_context(McpServers(endpoints, tools=catalog.tools.values()))
-        tools = Connectors(dict.fromkeys(upstreams.names, upstreams))
+        tools = Connectors(
+            {
+                **dict.fromkeys(upstreams.names, upstreams),
+                **dict.fromkeys(gateway.http, http_connector(gateway)),
+            }
+        )
         channel = await stack.enter_async_context(_open_channel(gateway))
         deliverer = Deliverer(
             ledger, OutcomeReporter(channel, credential=_read(gateway.credential_file)), _delays()
@@ -163,13 +172,11 @@ def _channel(gateway: GatewaySettings) -> grpc.aio.Channel:
 
 def _own_catalog(gateway: GatewaySettings, endpoints: Collection[str]) -> Catalog:
     """The tools of this gateway. Raises CatalogError where one is on a server that is not configured."""
+    check_names(gateway, endpoints)
     catalog = catalog_files.load_catalog(gateway.catalog)
     own = {name: tool for name, tool in catalog.tools.items() if tool.gateway == gateway.name}
     for tool in own.values():
-        if tool.server not in endpoints:
-            raise CatalogError(
-                f"tool `{tool.name}` is on server `{tool.server}`, which `[gateway.servers]` and `mcp_servers` lack"
-            )
+        check_place(tool, gateway, endpoints)
     return Catalog(tools=own)
 
 

@@ -1,11 +1,15 @@
 """Settings of an execution gateway: `[gateway]` and what is within."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from interlock.compose.postgres_settings import check_password, checked_url
 from interlock.compose.settings_parts import Address, Closed, Identifier, Seconds, Tls
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(ip_network)]
 
 
 class McpServerSettings(Closed):
@@ -37,13 +41,13 @@ class HttpServerSettings(Closed):
     """A web service whose tools are in the catalog.
 
     `authorization_file` holds the value of the `Authorization` header that its calls carry. `networks` are addresses
-    (CIDR) that may be reached although they are not public. `redirects` are how many may be followed, each looked at
-    as the first address was.
+    (CIDR) that may be reached although they are not public. `redirects` are how many may be followed, on the host
+    that was decided only.
     """
 
     authorization_file: Path | None = None
     ca: Path | None = None
-    networks: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
     redirects: Annotated[int, Field(ge=0, le=10)] = 0
 
 
@@ -107,8 +111,27 @@ class GatewaySettings(Closed):
     longest_execution_seconds: Seconds = 300.0
     drain_seconds: Seconds = 10.0
 
+    @field_validator("ledger")
+    @classmethod
+    def _safe_ledger(cls, url: str) -> str:
+        return checked_url(url, crossing="results of tools")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        check_password("ledger", self.ledger, self.ledger_password_file)
+        return self
+
     @model_validator(mode="after")
     def _one_source_of_keys(self) -> Self:
         if bool(self.jwks_url) == bool(self.jwks_file):
             raise ValueError("set exactly one of `jwks_url` and `jwks_file`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_server_of_a_name(self) -> Self:
+        for name in self.servers.keys() | self.http.keys() | self.commands.keys():
+            if (name in self.servers) + (name in self.http) + (name in self.commands) > 1:
+                raise ValueError(
+                    f"`{name}` is in more than one of `servers`, `http` and `commands`; rename one"
+                )
         return self

@@ -1,5 +1,6 @@
 """The errors whose text tells a person what is wrong and what to do; any other is a defect."""
 
+from interlock.adapters.http_connector import HttpServerError
 from interlock.adapters.mcp_endpoint import McpServerError
 from interlock.adapters.mcp_servers_file import McpServersFileError
 from interlock.adapters.opa_binary import OpaError
@@ -19,6 +20,7 @@ from interlock.core.policy_pin import PolicyRollback
 USER_ERRORS = (
     CatalogError,
     CredentialError,
+    HttpServerError,
     InterlockError,
     KeySetError,
     McpServerError,

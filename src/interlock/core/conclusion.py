@@ -14,6 +14,7 @@ from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.destinations import digest_of_destinations, disclosed
 from interlock.core.errors import InterlockError
 from interlock.core.freezing import FreezeCondition
+from interlock.core.gateway_abilities import AbilitiesCondition
 from interlock.core.granting import Condition, Grant, final_answer, hold_ends, refused
 from interlock.core.holding import Holder
 from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
@@ -210,10 +211,14 @@ def _grant(
     )
 
 
-def _conditions(proposal: Proposal, _answer: PolicyAnswer) -> tuple[Condition, ...]:
+def _conditions(proposal: Proposal, answer: PolicyAnswer) -> tuple[Condition, ...]:
     """What must hold besides when the record is made, whatever the policy said."""
-    caller = proposal.caller
-    return (FreezeCondition(tenant=caller.tenant, agent=caller.name, tool=proposal.tool_name),)
+    caller, tool = proposal.caller, proposal.tool
+    frozen = FreezeCondition(tenant=caller.tenant, agent=caller.name, tool=proposal.tool_name)
+    if tool is None or not answer.obligations:
+        return (frozen,)
+    demanded = frozenset(obligation.type for obligation in answer.obligations)
+    return (frozen, AbilitiesCondition(tenant=caller.tenant, gateway=tool.gateway, demanded=demanded))
 
 
 def fail(

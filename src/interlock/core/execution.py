@@ -9,7 +9,7 @@ from interlock.core.canonical import canonicalize, digest, parse_canonical
 from interlock.core.catalog import Catalog, Tool
 from interlock.core.destinations import Destination, ResolvePath, destinations_of, digest_of_destinations
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.obligations import Understood, understand
+from interlock.core.obligations import Obliged, understand
 from interlock.core.outcome import ObligationResult, OutcomeKind, Reconciliation
 from interlock.core.strict_json import parse_object
 from interlock.core.token import Claims
@@ -38,7 +38,7 @@ class Permitted:
     tool: Tool
     arguments: Mapping[str, Any]
     destinations: tuple[Destination, ...]
-    obligations: tuple[Understood, ...]
+    obligations: Obliged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def permit(call: Call, claims: Claims, catalog: Catalog, resolve: ResolvePath) -
         arguments=arguments,
         tool=tool,
         destinations=_destinations(tool, arguments, claims, resolve),
-        obligations=understand(claims.obligations),
+        obligations=understand(claims.obligations, tool),
     )
 
 

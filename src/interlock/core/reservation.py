@@ -27,6 +27,7 @@ SHORTFALL_CODES: Mapping[str, str] = {
     "quota.rate": "Calls come faster than a rate allows",
     "quota.concurrency": "As many calls as may run at the same time hold a place already",
     "lease.held": "Another call holds the lease of the resource",
+    "obligations.unsupported": "The tool's gateway did not say that it can meet what the call is allowed under",
     "breakers.probing": "The tool's breaker lets no call but one probe at a time through, and this is not it",
 }
 """The reasons that the service gives where a reservation cannot be taken, and what each means."""

@@ -20,27 +20,35 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 class EncodedResult:
     """Canonical JSON (RFC 8785) of an answer, and the digest that goes on record.
 
-    Of an answer above MAX_RESULT_BYTES, `data` says only that, with its size and digest. `excerpt` is the
-    beginning that the decision service gets, which is all of the answer unless it is `truncated`.
+    `size` and `digest` are those of the answer. Of one that is too large, `data` says only that, with both, and it is
+    `omitted`. `excerpt` is the beginning that the decision service gets, which is all of the answer unless it is
+    `truncated`.
     """
 
     data: bytes = field(repr=False)
+    size: int
+    omitted: bool
     digest: str
     excerpt: bytes = field(repr=False)
     truncated: bool
 
 
-def encode(value: Any) -> EncodedResult:
+def encode(value: Any, *, max_bytes: int = MAX_RESULT_BYTES) -> EncodedResult:
     """Encode a JSON value. What has no canonical form is carried in strings (RFC 7493 2.2).
+
+    Of one with more than `max_bytes` in this form, nothing beyond them is in what is given back.
 
     Never raises for what a tool can answer: it did run, and that must come on record.
     """
     data = _canonical(value)
+    omitted, kept = len(data) > max_bytes, data[: min(max_bytes, MAX_RESULT_KEPT_BYTES)]
     return EncodedResult(
-        data=data if len(data) <= MAX_RESULT_BYTES else _omission(data),
+        data=_omission(data, max_bytes) if omitted else data,
+        size=len(data),
+        omitted=omitted,
         digest=digest(data),
-        excerpt=data[:MAX_RESULT_KEPT_BYTES],
-        truncated=len(data) > MAX_RESULT_KEPT_BYTES,
+        excerpt=kept,
+        truncated=len(kept) < len(data),
     )
 
 
@@ -55,8 +63,8 @@ def _canonical(value: Any) -> bytes:
         return canonicalize({"omitted": "the answer has no canonical form"})
 
 
-def _omission(data: bytes) -> bytes:
-    note = f"the answer is larger than {MAX_RESULT_BYTES} bytes and is not returned"
+def _omission(data: bytes, max_bytes: int) -> bytes:
+    note = f"the answer is larger than {max_bytes} bytes and is not returned"
     return canonicalize({"omitted": note, "bytes": len(data), "digest": digest(data)})
 
 

@@ -289,12 +289,13 @@ def _iban_groups(parts: list[str]) -> list[str]:
     Where they never are, all up to the next word without a digit.
     """
     for count in range(len(parts), 2, -1):
-        if _has_right_check_digits("".join(parts[:count])):
+        if has_right_check_digits("".join(parts[:count])):
             return parts[:count]
     return parts[:2] + list(takewhile(_has_digit, parts[2:]))
 
 
-def _has_right_check_digits(account: str) -> bool:
+def has_right_check_digits(account: str) -> bool:
+    """Whether letters and digits of ASCII without spaces have the check digits of an IBAN (ISO 7064, MOD 97-10)."""
     if not _SHORTEST_IBAN <= len(account) <= _LONGEST_IBAN:
         return False
     return int("".join(str(int(character, 36)) for character in account[4:] + account[:4])) % 97 == 1

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 
-from interlock.core import obligations, token, tool_result
+from interlock.core import dry_run, token
 from interlock.core.catalog import Catalog
 from interlock.core.destinations import ResolvePath
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.execution import Call, ExecutionResult, Permitted, permit
+from interlock.core.execution import Call, ExecutionResult, Permitted, Progress, permit
+from interlock.core.obligations import Met, Obliged
 from interlock.core.outcome import Outcome, OutcomeKind, Usage
 from interlock.core.token import Claims, ExpectedBy
-from interlock.core.tool_result import EncodedResult
 from interlock.ports import (
     Clock,
+    Describable,
     Freezes,
     Identifiers,
     Ledger,
@@ -119,16 +120,26 @@ async def _redeem_and_run(call: Call, claims: Claims, gateway: Gateway) -> Execu
 
 
 def _tool_call(call: Call, permitted: Permitted, claims: Claims, gateway: Gateway) -> ToolCall:
+    obliged = permitted.obligations
     return ToolCall(
         tool=permitted.tool,
         arguments=permitted.arguments,
         destinations=permitted.destinations,
         idempotency_key=claims.jti,
-        limit_seconds=obligations.time_limit(permitted.obligations, longest=gateway.limit_seconds),
-        max_result_bytes=tool_result.MAX_RESULT_BYTES,
-        sandbox=obligations.sandbox_of(permitted.obligations),
-        progress=call.progress,
+        limit_seconds=obliged.time_limit(longest=gateway.limit_seconds),
+        max_result_bytes=obliged.max_result_bytes,
+        sandbox=obliged.sandbox,
+        progress=_without_words(call.progress) if call.progress and obliged.clears else call.progress,
     )
+
+
+def _without_words(progress: Progress) -> Progress:
+    """Who may not see all of the answer hears how far the call is, and not what the tool says of it."""
+
+    async def tell(done: float, total: float | None, _: str) -> None:
+        await progress(done, total, "")
+
+    return tell
 
 
 async def _redeem(
@@ -153,19 +164,19 @@ async def _run(
     prepared: PreparedCall, permitted: Permitted, redemption: Redemption, gateway: Gateway
 ) -> ExecutionResult:
     """From here on, every way out leaves an outcome (invariant 8)."""
-    limit = obligations.time_limit(permitted.obligations, longest=gateway.limit_seconds)
-    data = b""
+    obliged, data = permitted.obligations, b""
+    limit = obliged.time_limit(longest=gateway.limit_seconds)
     try:
-        result = await prepared.run()
+        result = await _answer(prepared, permitted)
+        ended = _outcome(redemption, gateway)
+        met = await _meet(obliged, result, limit=limit)
     except ToolOutcomeUnknown:
-        outcome = _outcome(redemption, gateway)
+        outcome = replace(_outcome(redemption, gateway), obligation_results=obliged.unanswered(limit=limit))
     except Exception:
         await _keep(_outcome(redemption, gateway), gateway)
         raise
     else:
-        encoded = tool_result.encode(result.value)
-        outcome, data = _answered(_outcome(redemption, gateway), result, encoded), encoded.data
-    outcome = replace(outcome, obligation_results=obligations.met(permitted.obligations, limit=limit))
+        outcome, data = _answered(ended, result, met), met.encoded.data
     await _keep(outcome, gateway)
     return ExecutionResult(
         execution_id=redemption.execution_id,
@@ -173,6 +184,22 @@ async def _run(
         result_json=data,
         obligation_results=outcome.obligation_results,
     )
+
+
+async def _answer(prepared: PreparedCall, permitted: Permitted) -> ToolResult:
+    """The tool's, or what there is to say of a call that may not run."""
+    if not permitted.obligations.is_dry:
+        return await prepared.run()
+    described = prepared.describe() if isinstance(prepared, Describable) else {}
+    answer = dry_run.answer(permitted.tool, permitted.arguments, described)
+    return ToolResult(failed=False, value=answer, usage=dry_run.NOTHING_USED)
+
+
+async def _meet(obliged: Obliged, result: ToolResult, *, limit: float) -> Met:
+    if not obliged.clears:
+        return obliged.meet(result.value, result.memory_writes, limit=limit)
+    # Looking through megabytes takes up to seconds, in which others go on.
+    return await asyncio.to_thread(obliged.meet, result.value, result.memory_writes, limit=limit)
 
 
 async def _keep(outcome: Outcome, gateway: Gateway) -> None:
@@ -219,19 +246,20 @@ def _outcome(redemption: Redemption, gateway: Gateway) -> Outcome:
     )
 
 
-def _answered(outcome: Outcome, result: ToolResult, encoded: EncodedResult) -> Outcome:
-    """The same, where the tool answered."""
+def _answered(outcome: Outcome, result: ToolResult, met: Met) -> Outcome:
+    """The same, where the tool answered; nothing of its answer but what may leave the gateway."""
     # A clock that was set back makes no negative time (case 22).
     ran = max(outcome.end_time - outcome.start_time, timedelta())
     used = result.usage or Usage()
     return replace(
         outcome,
         kind=OutcomeKind.FAILED if result.failed else OutcomeKind.SUCCEEDED,
-        result_digest=encoded.digest,
-        result=encoded.excerpt,
-        result_truncated=encoded.truncated,
+        result_digest=met.encoded.digest,
+        result=met.encoded.excerpt,
+        result_truncated=met.encoded.truncated,
         usage=replace(used, compute_milliseconds=ran // timedelta(milliseconds=1)),
-        memory_writes=result.memory_writes,
+        memory_writes=met.memory_writes,
+        obligation_results=met.results,
     )
 
 

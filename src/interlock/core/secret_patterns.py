@@ -1,0 +1,110 @@
+"""Where credentials stand in a text, and the names of what holds one.
+
+The regular expressions are linear: before what may be long there is a bounded part, and what may be long is possessive
+and comes last, so that it never has to be given up again (case 14). A credential is redacted to its end, however long
+it is. There is no rule for what merely looks like chance: digests, ids and images do too.
+"""
+
+import re
+from collections.abc import Iterator
+
+Span = tuple[int, int]
+
+_REST = "[A-Za-z0-9_-]*+"
+
+# What tells each from other text is how it begins, as its issuer documents it.
+_PREFIXED = (
+    # To its end, or to that of the text.
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?--(?:[^-]|-(?!----END))*+(?:-----END [A-Z0-9 ]{0,60}-----)?",
+    rf"ilk_[A-Za-z0-9_-]{{8}}{_REST}(?:\.{_REST})?",  # a credential of this service (core/identity.py)
+    rf"(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{{16}}{_REST}",
+    rf"gh[pousr]_[A-Za-z0-9]{{20}}{_REST}",
+    rf"github_pat_[A-Za-z0-9_]{{20}}{_REST}",
+    rf"glpat-[A-Za-z0-9_-]{{16}}{_REST}",
+    rf"xox[a-z]-[A-Za-z0-9-]{{8}}{_REST}",
+    rf"xapp-[A-Za-z0-9-]{{8}}{_REST}",
+    r"hooks\.slack\.com/[A-Za-z0-9_/-]++",
+    rf"(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{{8}}{_REST}",
+    r"whsec_[A-Za-z0-9+/=]{16}[A-Za-z0-9+/=_-]*+",
+    rf"AIza[A-Za-z0-9_-]{{35}}{_REST}",
+    r"ya29\.[A-Za-z0-9_-]{16}[A-Za-z0-9_.-]*+",
+    rf"GOCSPX-[A-Za-z0-9_-]{{16}}{_REST}",
+    rf"sk-(?:ant-|proj-|svcacct-)?[A-Za-z0-9_-]{{16}}{_REST}",
+    rf"hf_[A-Za-z0-9]{{20}}{_REST}",
+    rf"npm_[A-Za-z0-9]{{30}}{_REST}",
+    rf"pypi-[A-Za-z0-9_-]{{16}}{_REST}",
+    r"SG\.[A-Za-z0-9_-]{16}[A-Za-z0-9_.-]*+",
+    rf"do[opr]_v1_[a-f0-9]{{32}}{_REST}",
+)
+_CREDENTIALS = tuple(map(re.compile, _PREFIXED))
+
+# JWS and JWE (RFC 7515, 7516): base64url of `{"` begins with `eyJ`. A run is looked at once, from its beginning.
+_DOTTED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+)++")
+_JSON_IN_BASE64 = "eyJ"
+_LEAST_HEADER = 16
+
+_SCHEME = re.compile(
+    r"(?i)(?:bearer|dpop)[ \t]{1,8}[A-Za-z0-9._~+/=-]{16}[A-Za-z0-9._~+/=-]*+"
+)  # RFC 6750, 9449
+_HEADER = re.compile(r"(?i)(?:authorization|cookie)[\"']?[ \t]{0,8}[:=][ \t]{0,8}(?P<value>[^\r\n]++)")
+_USER_IN_URL = re.compile(r"://(?P<value>[^\s/?#@\"'<>]++)@")
+_NAME = re.compile(r"(?<![\w.-])(?P<name>[\w.-]++)[\"'\\\]]{0,4}[ \t]{0,8}(?:=>|:=|[=:])[ \t]{0,8}\\{0,4}")
+# To its quotation mark, or to where a word ends.
+_VALUE = re.compile(r"\"(?:[^\"\\]|\\[\s\S])*+\"?|'(?:[^'\\]|\\[\s\S])*+'?|[^\s,;&\"'<>{}()]++")
+_QUOTES = "\"'"
+
+_BETWEEN_WORDS = re.compile(r"[\s._-]")
+_NAMES_END = (
+    "password", "passwd", "pwd", "passphrase", "passcode", "secret", "token", "apikey", "accesskey", "secretkey",
+    "privatekey", "encryptionkey", "signingkey", "accountkey", "sharedkey", "credential", "credentials",
+    "authorization", "cookie", "secretaccesskey", "connectionstring",
+)  # fmt: skip
+_NO_SECRETS = (
+    "pagetoken", "nexttoken", "continuationtoken", "synctoken", "cursortoken", "progresstoken",
+)  # fmt: skip
+
+
+def find_secrets(text: str) -> Iterator[Span]:
+    """Where a credential stands, start and end; they may overlap."""
+    for credential in _CREDENTIALS:
+        yield from (found.span() for found in credential.finditer(text))
+    yield from _find_tokens(text)
+    yield from (found.span() for found in _SCHEME.finditer(text))
+    for header in (_HEADER, _USER_IN_URL):
+        yield from (found.span("value") for found in header.finditer(text))
+    yield from _find_pairs(text)
+
+
+def names_secret(name: str) -> bool:
+    """Whether what has this name is a credential: `clientSecret`, `API_KEY`; not `nextPageToken`."""
+    name = _BETWEEN_WORDS.sub("", name).lower()
+    return name.endswith(_NAMES_END) and not name.endswith(_NO_SECRETS)
+
+
+def _find_tokens(text: str) -> Iterator[Span]:
+    if _JSON_IN_BASE64 not in text:
+        return
+    for found in _DOTTED.finditer(text):
+        header = found[0].partition(".")[0]
+        begin = header.find(_JSON_IN_BASE64)
+        if begin >= 0 and len(header) - begin >= _LEAST_HEADER:
+            yield found.start() + begin, found.end()
+
+
+def _find_pairs(text: str) -> Iterator[Span]:
+    """Values of names such as `password=`. Inside of a value no other is looked for."""
+    done = 0
+    for found in _NAME.finditer(text):
+        if found.start() < done or not names_secret(found["name"]):
+            continue
+        if value := _VALUE.match(text, found.end()):
+            done = value.end()
+            yield _inside_quotes(value)
+
+
+def _inside_quotes(value: re.Match[str]) -> Span:
+    start, end = value.span()
+    if (mark := value[0][0]) in _QUOTES:
+        start += 1
+        end -= end > start and value.string[end - 1] == mark
+    return start, end

@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import anyio
 import structlog
-from anyio.abc import TaskStatus
 from mcp.client.session import ClientSession
-from mcp.shared.dispatcher import OnNotify, OnNotifyIntercept, OnRequest
-from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
-from mcp.shared.transport_context import TransportContext
 from mcp.types import Implementation, PaginatedRequestParams, ServerNotification, ToolListChangedNotification
 
 from interlock.adapters.mcp_client_requests import ClientRequests
@@ -127,14 +124,20 @@ class SupervisedServer:
     @contextlib.asynccontextmanager
     async def _connected(self, stderr: TextIO) -> AsyncIterator[tuple[ClientSession, asyncio.Event]]:
         async with self._transport(stderr) as (reading, writing):
-            dispatcher = _Dispatcher(reading, writing)
+            ended = asyncio.Event()
+
+            def end() -> None:
+                self._lose_session()
+                ended.set()
+
             async with ClientSession(
-                dispatcher=dispatcher,
+                _Reading(reading, end),
+                writing,
                 client_info=_CLIENT,
                 message_handler=self._hear,
                 **self._client_requests.callbacks(self.name),
             ) as session:
-                yield session, dispatcher.ended
+                yield session, ended
 
     def _transport(self, stderr: TextIO) -> contextlib.AbstractAsyncContextManager[Any]:
         if isinstance(self._endpoint, McpServer):
@@ -147,8 +150,11 @@ class SupervisedServer:
         try:
             yield
         finally:
-            self.session = None
-            self.is_ready.clear()
+            self._lose_session()
+
+    def _lose_session(self) -> None:
+        self.session = None
+        self.is_ready.clear()
 
     async def _hear(self, message: ServerNotification | Exception) -> None:
         if isinstance(message, Exception):
@@ -184,29 +190,44 @@ class SupervisedServer:
                 listed[name] = listed.get(name, frozenset()) | digests
         self._look(self.name, listed)
         self.listed = listed
-        if not self._changed.is_set():
+        if self.session is session and not self._changed.is_set():
             self.is_ready.set()
 
 
-class _Dispatcher(JSONRPCDispatcher[TransportContext]):
-    """The SDK's, which also tells when the connection has ended."""
+class _Reading:
+    """A stream of messages that calls `ended` at its end, before anybody who waits for an answer hears of it."""
 
-    def __init__(self, *streams: Any) -> None:
-        super().__init__(*streams)
-        self.ended = asyncio.Event()
+    def __init__(self, inner: Any, ended: Callable[[], None]) -> None:
+        self._inner = inner
+        self._ended = ended
 
-    async def run(
-        self,
-        on_request: OnRequest,
-        on_notify: OnNotify,
-        on_notify_intercept: OnNotifyIntercept | None = None,
-        *,
-        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-    ) -> None:
+    @property
+    def last_context(self) -> contextvars.Context | None:
+        """As the SDK's streams over HTTP have it."""
+        return getattr(self._inner, "last_context", None)
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._inner.__aexit__(*error)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
         try:
-            await super().run(on_request, on_notify, on_notify_intercept, task_status=task_status)
-        finally:
-            self.ended.set()
+            return await self._inner.__anext__()
+        except BaseException:
+            self._ended()
+            raise
+
+    async def receive(self) -> Any:
+        return await self._inner.receive()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 _CLIENT = Implementation(name="interlock-gateway", version="1")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from interlock.adapters.policy_rules import REASON_KINDS, Module, Rule
+from interlock.core.plan_granting import PLAN_CODES
 from interlock.core.reservation import RETRY_AFTER, SHORTFALL_CODES
 
 _HEAD = """\
@@ -26,6 +27,16 @@ it is absent.
 | --- | --- | --- |
 """
 
+_PLANS = f"""\
+## What the service says of plans
+
+A plan is allowed as a whole or not at all, and a step that is proposed again must be due, and what was planned. Where it
+is not, the policy's allow becomes a deny with these codes. `{RETRY_AFTER}` is as above.
+
+| code | verdict | description |
+| --- | --- | --- |
+"""
+
 _KIND_NAMES = {"obligation": "obligation", "reserve": "reservation", "withhold": "withheld from lists"}
 
 
@@ -33,7 +44,18 @@ def render_reason_codes(modules: Sequence[Module]) -> str:
     """The page in Markdown: a section for each topic, with its codes and what else its rules give."""
     topics = sorted((module for module in modules if module.holds_rules), key=lambda module: module.package)
     shortfalls = [_row(f"`{code}`", "deny", meaning) for code, meaning in sorted(SHORTFALL_CODES.items())]
-    return "\n".join([_HEAD, *map(_section, topics), _SHORTFALLS + "\n".join([*shortfalls, ""])])
+    plans = [
+        _row(f"`{code}`", "allow" if code == "plans.allowed" else "deny", meaning)
+        for code, meaning in sorted(PLAN_CODES.items())
+    ]
+    return "\n".join(
+        [
+            _HEAD,
+            *map(_section, topics),
+            _SHORTFALLS + "\n".join([*shortfalls, ""]),
+            _PLANS + "\n".join([*plans, ""]),
+        ]
+    )
 
 
 def _section(module: Module) -> str:

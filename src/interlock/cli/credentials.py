@@ -1,4 +1,4 @@
-"""interlock credentials: give, list and revoke the credentials of agents, gateways, auditors and users."""
+"""interlock credentials: give, list and revoke the credentials of agents, gateways, auditors, users and operators."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,10 @@ def create(
     kind: Annotated[CallerKind, typer.Option(help="What the credential is for.")],
     name: Annotated[str, typer.Option(help="Whom it names; for a gateway, the `name` of its settings.")],
     tenant: Annotated[str, typer.Option(help="Whose it is.")],
-    role: Annotated[list[str] | None, typer.Option(help="A role of an agent; may be given again.")] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="A role of an agent, may be given again; or `every-tenant` of an operator."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Write the credential to this new file (mode 0600) instead of showing it."),

@@ -8,7 +8,7 @@ from interlock.adapters.clock import SystemClock
 from interlock.compose.places import service_of
 from interlock.compose.settings import Settings
 from interlock.compose.store import open_for_verbs
-from interlock.core.identity import Caller, CallerKind, Credential, credential_text, hash_secret
+from interlock.core.identity import EVERY_TENANT, Caller, CallerKind, Credential, credential_text, hash_secret
 
 _IDENTIFIER = re.compile(r"[a-z0-9-]{1,64}\Z")
 
@@ -53,5 +53,7 @@ def _check(kind: CallerKind, *, name: str, tenant: str, roles: Sequence[str]) ->
             raise CredentialError(f"{label} `{value}` must be 1 to 64 characters of [a-z0-9-]")
     if kind is CallerKind.AGENT and not roles:
         raise CredentialError("an agent needs at least one role, or every proposal of it is denied")
-    if kind is not CallerKind.AGENT and roles:
-        raise CredentialError(f"roles are for agents, not for a credential of kind `{kind}`")
+    if kind is CallerKind.OPERATOR and set(roles) - {EVERY_TENANT}:
+        raise CredentialError(f"an operator may have the role `{EVERY_TENANT}` and no other")
+    if kind not in (CallerKind.AGENT, CallerKind.OPERATOR) and roles:
+        raise CredentialError(f"roles are for agents and operators, not for a credential of kind `{kind}`")

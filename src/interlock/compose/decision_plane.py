@@ -30,14 +30,17 @@ from interlock.core.policy_pin import Activation
 from interlock.core.proposal import Proposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
+from interlock.flows.attend import Attending
 from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
 from interlock.flows.decide import Decider, decide
 from interlock.flows.forget import EVERY_SECONDS, forget_regularly
+from interlock.flows.freeze import Freezing
 from interlock.flows.list_tools import Offering
 from interlock.flows.report_outcome import Reporting, report_outcome
 from interlock.flows.sessions import Sessions
 from interlock.rpc.audit_servicer import AuditServicer
+from interlock.rpc.control_servicer import ControlServicer
 from interlock.rpc.decision_servicer import DecisionServicer
 from interlock.rpc.endpoint import Deadlines, service_handler
 
@@ -135,7 +138,9 @@ def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal | PlanPr
         measuring=parts.measuring,
     )
     bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
-    return Coalescer(lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds, weigh=_calls_in)
+    return Coalescer(
+        lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds, weigh=_calls_in
+    )
 
 
 def _calls_in(proposal: Proposal | PlanProposal) -> int:
@@ -169,6 +174,10 @@ def _handlers(
         offering=offering,
         meter=parts.meter,
     )
+    control = ControlServicer(
+        attending=Attending(state=parts.store.state, log=log, clock=parts.clock, catalog=catalog),
+        freezing=Freezing(state=parts.store.state, log=log, clock=parts.clock),
+    )
     handle = functools.partial(
         service_handler,
         meter=parts.meter,
@@ -177,7 +186,7 @@ def _handlers(
         ),
         authenticate=functools.partial(authenticate, credentials=parts.store.credentials),
     )
-    return [handle(decisions), handle(AuditServicer(reader=log, seal=seal))]
+    return [handle(decisions), handle(control), handle(AuditServicer(reader=log, seal=seal))]
 
 
 def _labels(environment: str) -> dict[str, str]:

@@ -29,8 +29,10 @@ from interlock.compose.settings import Settings
 from interlock.compose.settings_parts import is_loopback
 from interlock.compose.tokens import expected_by, remote_keys
 from interlock.core.catalog import Catalog
+from interlock.core.obligation_kinds import ABILITIES
 from interlock.flows.deliver import Deliverer
 from interlock.flows.execute import Executor, Gateway
+from interlock.rpc.control_client import ControlClient
 from interlock.rpc.health import Check
 from interlock.rpc.outcome_reporter import OutcomeReporter
 
@@ -38,6 +40,9 @@ VerifyingKeys = FixedVerifyingKeys | RemoteVerifyingKeys
 
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 30.0
+_RECONNECTING = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1_000))
+"""A gateway that hears nothing of freezes does nothing: it goes on soon after the decision service is back."""
+
 _TELLING_SECONDS = 5.0
 """What a call gets beyond the tool's limit, so that its caller hears of a tool that took too long."""
 
@@ -88,6 +93,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
             ledger, OutcomeReporter(channel, credential=_read(gateway.credential_file)), _delays()
         )
         await stack.enter_async_context(background(deliverer.run()))
+        freezes = FreezeWatch(
+            ControlClient(channel, credential=_read(gateway.credential_file)),
+            obligations=ABILITIES,
+            drifted=upstreams.drifted,
+        )
+        await stack.enter_async_context(background(freezes.run()))
         executor = Executor(
             Gateway(
                 keys=keys,
@@ -95,7 +106,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
                 catalog=catalog,
                 ledger=ledger,
                 tools=tools,
-                freezes=FreezeWatch(),
+                freezes=freezes,
                 resolve=resolve_path,
                 clock=SystemClock(),
                 identifiers=RandomIdentifiers(),
@@ -110,13 +121,17 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
             upstreams=upstreams,
             executor=executor,
             channel=channel,
-            checks=_checks(upstreams.names, ledger, keys, tools),
+            checks=_checks(upstreams.names, ledger, keys, tools, freezes),
             meter=PrometheusMeter(),
         )
 
 
 def _checks(
-    servers: Collection[str], ledger: SqliteLedger, keys: VerifyingKeys, tools: Connectors
+    servers: Collection[str],
+    ledger: SqliteLedger,
+    keys: VerifyingKeys,
+    tools: Connectors,
+    freezes: FreezeWatch,
 ) -> dict[str, Check]:
     async def has_keys() -> bool:
         return keys.ready
@@ -124,7 +139,10 @@ def _checks(
     async def has_tools() -> bool:
         return all([await tools.ready(name) for name in servers])
 
-    return {"ledger": ledger.writable, "keys": has_keys, "tools": has_tools}
+    async def knows_freezes() -> bool:
+        return freezes.known
+
+    return {"ledger": ledger.writable, "keys": has_keys, "tools": has_tools, "freezes": knows_freezes}
 
 
 @contextlib.asynccontextmanager
@@ -164,10 +182,13 @@ def _channel(gateway: GatewaySettings) -> grpc.aio.Channel:
     """A channel to the decision service. The credential never crosses a network in clear."""
     if gateway.decision_service_ca is not None:
         roots = _read(gateway.decision_service_ca).encode()
-        return grpc.aio.secure_channel(gateway.decision_service, grpc.ssl_channel_credentials(roots))
+        credentials = grpc.ssl_channel_credentials(roots)
+        return grpc.aio.secure_channel(gateway.decision_service, credentials, _RECONNECTING)
     if not is_loopback(gateway.decision_service):
-        return grpc.aio.secure_channel(gateway.decision_service, grpc.ssl_channel_credentials())
-    return grpc.aio.insecure_channel(gateway.decision_service)
+        return grpc.aio.secure_channel(
+            gateway.decision_service, grpc.ssl_channel_credentials(), _RECONNECTING
+        )
+    return grpc.aio.insecure_channel(gateway.decision_service, _RECONNECTING)
 
 
 def _own_catalog(gateway: GatewaySettings, endpoints: Collection[str]) -> Catalog:

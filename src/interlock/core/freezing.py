@@ -14,6 +14,7 @@ import orjson
 from interlock.core.cells import CellKind, Cells, common_cell_key
 from interlock.core.facts import FreezeInput
 from interlock.core.freeze import Freeze, FreezeScope, FreezeTarget
+from interlock.core.holds import check_version
 from interlock.core.moments import from_microseconds, to_microseconds
 from interlock.core.record import Draft
 from interlock.core.reservation import Shortfall
@@ -44,8 +45,7 @@ class Frozen:
         if not data:
             return cls()
         version, changes, freezes = orjson.loads(data)
-        if version != _VERSION:
-            raise ValueError(f"the freezes are of version {version}, expected {_VERSION}")
+        check_version(version, _VERSION)
         return cls(changes, [_freeze(*each) for each in freezes])
 
     def encode(self) -> bytes:

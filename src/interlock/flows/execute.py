@@ -155,6 +155,7 @@ async def _redeem(
         start_time=gateway.clock.now(),
         plan=claims.plan,
     )
+    gateway.freezes.check(claims)  # again: preparing may have taken longer than a freeze may
     if (first := await gateway.ledger.redeem(redemption)) is not None:
         raise _already_redeemed(first)
     return await _run(prepared, permitted, redemption, gateway)

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"interlock/v1/control_service.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n\rAttendRequest\x12\x13\n\x0bobligations\x18\x01 \x03(\t\x12(\n\x07\x64rifted\x18\x02 \x03(\x0b\x32\x17.interlock.v1.ToolDrift\"G\n\tToolDrift\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x15\n\rpinned_digest\x18\x02 \x01(\t\x12\x15\n\rlisted_digest\x18\x03 \x01(\t\"7\n\x0e\x41ttendResponse\x12%\n\x07\x66reezes\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Freeze\"\xd2\x01\n\x06\x46reeze\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12(\n\x05scope\x18\x02 \x01(\x0e\x32\x19.interlock.v1.FreezeScope\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\rFreezeRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.interlock.v1.FreezeScope\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\"6\n\x0e\x46reezeResponse\x12$\n\x06\x66reeze\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Freeze\"j\n\x0fUnfreezeRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.interlock.v1.FreezeScope\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\"8\n\x10UnfreezeResponse\x12$\n\x06\x66reeze\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Freeze\"\x14\n\x12ListFreezesRequest\"<\n\x13ListFreezesResponse\x12%\n\x07\x66reezes\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Freeze*\x89\x01\n\x0b\x46reezeScope\x12\x1c\n\x18\x46REEZE_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46REEZE_SCOPE_ALL\x10\x01\x12\x17\n\x13\x46REEZE_SCOPE_TENANT\x10\x02\x12\x16\n\x12\x46REEZE_SCOPE_AGENT\x10\x03\x12\x15\n\x11\x46REEZE_SCOPE_TOOL\x10\x04\x32\xb9\x02\n\x0e\x43ontrolService\x12\x43\n\x06\x41ttend\x12\x1b.interlock.v1.AttendRequest\x1a\x1c.interlock.v1.AttendResponse\x12\x43\n\x06\x46reeze\x12\x1b.interlock.v1.FreezeRequest\x1a\x1c.interlock.v1.FreezeResponse\x12I\n\x08Unfreeze\x12\x1d.interlock.v1.UnfreezeRequest\x1a\x1e.interlock.v1.UnfreezeResponse\x12R\n\x0bListFreezes\x12 .interlock.v1.ListFreezesRequest\x1a!.interlock.v1.ListFreezesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"interlock/v1/control_service.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n\rAttendRequest\x12\x13\n\x0bobligations\x18\x01 \x03(\t\x12(\n\x07\x64rifted\x18\x02 \x03(\x0b\x32\x17.interlock.v1.ToolDrift\"G\n\tToolDrift\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x15\n\rpinned_digest\x18\x02 \x01(\t\x12\x15\n\rlisted_digest\x18\x03 \x01(\t\"7\n\x0e\x41ttendResponse\x12%\n\x07\x66reezes\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Freeze\"\xd2\x01\n\x06\x46reeze\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12(\n\x05scope\x18\x02 \x01(\x0e\x32\x19.interlock.v1.FreezeScope\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\rFreezeRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.interlock.v1.FreezeScope\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\"6\n\x0e\x46reezeResponse\x12$\n\x06\x66reeze\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Freeze\"j\n\x0fUnfreezeRequest\x12(\n\x05scope\x18\x01 \x01(\x0e\x32\x19.interlock.v1.FreezeScope\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\"8\n\x10UnfreezeResponse\x12$\n\x06\x66reeze\x18\x01 \x01(\x0b\x32\x14.interlock.v1.Freeze\"$\n\x12ListFreezesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"<\n\x13ListFreezesResponse\x12%\n\x07\x66reezes\x18\x01 \x03(\x0b\x32\x14.interlock.v1.Freeze*\x89\x01\n\x0b\x46reezeScope\x12\x1c\n\x18\x46REEZE_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46REEZE_SCOPE_ALL\x10\x01\x12\x17\n\x13\x46REEZE_SCOPE_TENANT\x10\x02\x12\x16\n\x12\x46REEZE_SCOPE_AGENT\x10\x03\x12\x15\n\x11\x46REEZE_SCOPE_TOOL\x10\x04\x32\xb9\x02\n\x0e\x43ontrolService\x12\x43\n\x06\x41ttend\x12\x1b.interlock.v1.AttendRequest\x1a\x1c.interlock.v1.AttendResponse\x12\x43\n\x06\x46reeze\x12\x1b.interlock.v1.FreezeRequest\x1a\x1c.interlock.v1.FreezeResponse\x12I\n\x08Unfreeze\x12\x1d.interlock.v1.UnfreezeRequest\x1a\x1e.interlock.v1.UnfreezeResponse\x12R\n\x0bListFreezes\x12 .interlock.v1.ListFreezesRequest\x1a!.interlock.v1.ListFreezesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.control_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FREEZESCOPE']._serialized_start=921
-  _globals['_FREEZESCOPE']._serialized_end=1058
+  _globals['_FREEZESCOPE']._serialized_start=937
+  _globals['_FREEZESCOPE']._serialized_end=1074
   _globals['_ATTENDREQUEST']._serialized_start=85
   _globals['_ATTENDREQUEST']._serialized_end=163
   _globals['_TOOLDRIFT']._serialized_start=165
@@ -51,9 +51,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNFREEZERESPONSE']._serialized_start=778
   _globals['_UNFREEZERESPONSE']._serialized_end=834
   _globals['_LISTFREEZESREQUEST']._serialized_start=836
-  _globals['_LISTFREEZESREQUEST']._serialized_end=856
-  _globals['_LISTFREEZESRESPONSE']._serialized_start=858
-  _globals['_LISTFREEZESRESPONSE']._serialized_end=918
-  _globals['_CONTROLSERVICE']._serialized_start=1061
-  _globals['_CONTROLSERVICE']._serialized_end=1374
+  _globals['_LISTFREEZESREQUEST']._serialized_end=872
+  _globals['_LISTFREEZESRESPONSE']._serialized_start=874
+  _globals['_LISTFREEZESRESPONSE']._serialized_end=934
+  _globals['_CONTROLSERVICE']._serialized_start=1077
+  _globals['_CONTROLSERVICE']._serialized_end=1390
 # @@protoc_insertion_point(module_scope)

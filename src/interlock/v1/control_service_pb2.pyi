@@ -304,16 +304,21 @@ Global___UnfreezeResponse: _TypeAlias = UnfreezeResponse  # noqa: Y015
 
 @_typing.final
 class ListFreezesRequest(_message.Message):
-    """ListFreezesRequest asks for the freezes that the caller may see."""
+    """ListFreezesRequest asks for the freezes that cover something of a tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant; empty for the caller's own. Another one needs the role `every-tenant`."""
     def __init__(
         self,
+        *,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,7 +333,7 @@ class ListFreezesResponse(_message.Message):
     FREEZES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def freezes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Freeze]:
-        """Freezes that last, oldest first."""
+        """Freezes that last, of the tenant and of all tenants, oldest first."""
 
     def __init__(
         self,

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interlock.adapters.catalog_files import load_catalog
-from interlock.adapters.ledger_sqlite import open_ledger
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.keys import list_keys
+from interlock.compose.ledger import look_at_ledger
 from interlock.compose.opa import locate_opa
-from interlock.compose.places import keys_folder, ledger_file
+from interlock.compose.places import keys_folder
 from interlock.compose.settings import (
     DEVELOPMENT,
     ServiceSettings,
     Settings,
-    is_loopback,
     load_settings,
 )
+from interlock.compose.settings_parts import is_loopback
 from interlock.compose.store import look_at_store
 from interlock.compose.user_errors import USER_ERRORS
 from interlock.core.identity import split_credential
@@ -72,8 +72,7 @@ def _gateway(settings: Settings, gateway: GatewaySettings) -> Iterator[Examinati
         found = shutil.which(server.command)
         problem = "" if found else f"`{server.command}` is not found; install it, or give its whole path"
         yield Examination(subject=f"server {name}", found=found or server.command, problem=problem)
-    if (ledger_file(gateway)).exists():
-        yield _try("ledger", lambda: _ledger(ledger_file(gateway)))
+    yield _try("ledger", lambda: look_at_ledger(gateway))
 
 
 def _try(subject: str, look: Callable[[], str]) -> Examination:
@@ -112,11 +111,6 @@ def _private(subject: str, folder: Path) -> Examination:
             problem=f"`{folder}` is open to others; run `chmod 700 {folder}`",
         )
     return Examination(subject=subject, found=str(folder))
-
-
-def _ledger(path: Path) -> str:
-    open_ledger(path, read_only=True).close()
-    return str(path)
 
 
 def _credential(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Composition root of what all ways in to a gateway share. It can neither decide nor sign (invariant 5)."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from interlock.adapters.clock import RandomIdentifiers, SystemClock
 from interlock.adapters.connectors import Connectors
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.freeze_watch import FreezeWatch
-from interlock.adapters.ledger_sqlite import SqliteLedger
 from interlock.adapters.mcp_servers import McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
@@ -22,8 +20,9 @@ from interlock.compose.catalog_places import check_names, check_place
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.http_servers import http_connector
+from interlock.compose.ledger import GatewayLedger, look_again, open_ledger
 from interlock.compose.mcp_endpoints import mcp_endpoints
-from interlock.compose.places import gateway_of, ledger_file
+from interlock.compose.places import gateway_of
 from interlock.compose.process import background
 from interlock.compose.settings import Settings
 from interlock.compose.settings_parts import is_loopback
@@ -79,7 +78,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
     endpoints = mcp_endpoints(gateway)
     catalog = _own_catalog(gateway, endpoints)
     async with contextlib.AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(_open_ledger(gateway))
+        ledger = await stack.enter_async_context(open_ledger(gateway))
         keys = await stack.enter_async_context(_running_keys(gateway))
         upstreams = await stack.enter_async_context(McpServers(endpoints, tools=catalog.tools.values()))
         tools = Connectors(
@@ -93,6 +92,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
             ledger, OutcomeReporter(channel, credential=_read(gateway.credential_file)), _delays()
         )
         await stack.enter_async_context(background(deliverer.run()))
+        await stack.enter_async_context(background(look_again(ledger, deliverer.wake)))
         freezes = FreezeWatch(
             ControlClient(channel, credential=_read(gateway.credential_file)),
             obligations=ABILITIES,
@@ -128,7 +128,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
 
 def _checks(
     servers: Collection[str],
-    ledger: SqliteLedger,
+    ledger: GatewayLedger,
     keys: VerifyingKeys,
     tools: Connectors,
     freezes: FreezeWatch,
@@ -143,21 +143,6 @@ def _checks(
         return freezes.known
 
     return {"ledger": ledger.writable, "keys": has_keys, "tools": has_tools, "freezes": knows_freezes}
-
-
-@contextlib.asynccontextmanager
-async def _open_ledger(gateway: GatewaySettings) -> AsyncIterator[SqliteLedger]:
-    gateway.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ledger = await asyncio.to_thread(
-        SqliteLedger, ledger_file(gateway), limit_seconds=gateway.ledger_limit_seconds
-    )
-    try:
-        now = SystemClock().now()
-        await ledger.recover(now)
-        await ledger.prune(now)
-        yield ledger
-    finally:
-        await ledger.close()
 
 
 @contextlib.asynccontextmanager

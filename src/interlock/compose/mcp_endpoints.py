@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 from interlock.adapters.mcp_endpoint import McpEndpoint, McpServer, RemoteMcpServer
 from interlock.adapters.mcp_servers_file import read_mcp_servers
 from interlock.compose.gateway_settings import GatewaySettings, McpServerSettings
-from interlock.compose.settings import SettingsError, is_loopback
+from interlock.compose.settings import SettingsError
+from interlock.compose.settings_parts import is_loopback
 
 
 def mcp_endpoints(gateway: GatewaySettings) -> dict[str, McpEndpoint]:

@@ -3,7 +3,6 @@
 The environment overrides the file: `INTERLOCK_SERVICE__LISTEN` is `listen` of `[service]`.
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +23,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from interlock.adapters.postgres_address import VERIFIED, PostgresAddress, parse_address
 from interlock.compose.gateway_settings import GatewaySettings
-from interlock.compose.settings_parts import Address, Closed, Identifier, Seconds, Tls
+from interlock.compose.postgres_settings import check_password, checked_url
+from interlock.compose.settings_parts import Address, Closed, Identifier, Seconds, Tls, is_loopback
 
 PREFIX = "INTERLOCK_"
 DEVELOPMENT = "dev"
@@ -102,16 +101,11 @@ class ServiceSettings(Closed):
     @field_validator("store")
     @classmethod
     def _safe_store(cls, url: str) -> str:
-        if url:
-            _check_reach(parse_address(url))
-        return url
+        return checked_url(url, crossing="records and credentials' hashes")
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
-        if self.store_password_file and not self.store:
-            raise ValueError("`store_password_file` needs `store`, the PostgreSQL that it is for")
-        if self.store_password_file and parse_address(self.store).password:
-            raise ValueError("set a password in `store` or in `store_password_file`, not in both")
+        check_password("store", self.store, self.store_password_file)
         return self
 
 
@@ -182,30 +176,8 @@ def load_settings(file: Path | None, *, store: str = "") -> Settings:
     return _anchored(settings, file.parent if file else Path())
 
 
-def is_loopback(address: str) -> bool:
-    """Whether `host:port` can only be reached from this machine."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _is_local_url(url: str) -> bool:
     return is_loopback(f"{urlsplit(url).hostname or ''}:0")
-
-
-def _check_reach(store: PostgresAddress) -> None:
-    elsewhere = [
-        host for host, _ in store.hosts if not host.startswith("/") and not is_loopback(f"[{host}]:0")
-    ]
-    if elsewhere and not store.tls:
-        raise ValueError(
-            f"is at `{elsewhere[0]}`: anywhere but on this machine it needs `sslmode={VERIFIED}`, "
-            "for records and credentials' hashes cross the network"
-        )
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """What the settings of both processes are made of."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
@@ -21,3 +22,14 @@ class Tls(Closed):
 
     certificate: Path
     private_key: Path
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` can only be reached from this machine."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import functools
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from interlock.adapters import (
@@ -23,16 +21,16 @@ from interlock.adapters.cells_postgres import PostgresSessionState
 from interlock.adapters.cells_sqlite import SqliteSessionState
 from interlock.adapters.log_postgres import check_end
 from interlock.adapters.postgres import Postgres
-from interlock.adapters.postgres_address import PostgresAddress, parse_address
+from interlock.adapters.postgres_address import PostgresAddress
 from interlock.adapters.record_rows import Flaw
 from interlock.adapters.remembered_credentials import RememberedCredentials
 from interlock.adapters.schema_postgres import connect_to_store
 from interlock.adapters.sqlite import SingleWriter, process_lock
-from interlock.adapters.store_errors import StoreUnusable
 from interlock.adapters.store_postgres import PostgresDecisionLog
 from interlock.adapters.store_sqlite import SqliteDecisionLog
 from interlock.adapters.store_sqlite import open_store as open_file
 from interlock.compose.places import store_file
+from interlock.compose.postgres_settings import address_of
 from interlock.compose.settings import ServiceSettings
 from interlock.core.identity import Credential
 from interlock.core.policy_pin import Activation
@@ -164,19 +162,4 @@ async def _postgres(service: ServiceSettings, address: PostgresAddress) -> Async
 
 def _address(service: ServiceSettings) -> PostgresAddress | None:
     """None for the SQLite store."""
-    if not service.store:
-        return None
-    address = parse_address(service.store)
-    if service.store_password_file is None:
-        return address
-    return replace(address, password=_password(service.store_password_file))
-
-
-def _password(file: Path) -> str:
-    try:
-        mode, text = file.stat().st_mode, file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreUnusable(f"the store's password cannot be read: {error}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise StoreUnusable(f"`{file}` is open to others; run `chmod 600 {file}`")
-    return text
+    return address_of(service.store, service.store_password_file, what="store")

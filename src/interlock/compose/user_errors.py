@@ -1,6 +1,7 @@
 """The errors whose text tells a person what is wrong and what to do; any other is a defect."""
 
 from interlock.adapters.http_connector import HttpServerError
+from interlock.adapters.ledger_rows import ReconciliationRefused
 from interlock.adapters.mcp_endpoint import McpServerError
 from interlock.adapters.mcp_servers_file import McpServersFileError
 from interlock.adapters.opa_binary import OpaError
@@ -11,6 +12,7 @@ from interlock.adapters.signing_key import SigningKeyError
 from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
 from interlock.adapters.verifying_keys import KeySetError
 from interlock.compose.credentials import CredentialError
+from interlock.compose.executions import ExecutionNotFound
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.settings import SettingsError
 from interlock.core.catalog import CatalogError
@@ -21,6 +23,7 @@ USER_ERRORS = (
     CatalogError,
     CredentialError,
     HttpServerError,
+    ExecutionNotFound,
     InterlockError,
     KeySetError,
     McpServerError,
@@ -29,6 +32,7 @@ USER_ERRORS = (
     PolicyBundleError,
     PolicyRollback,
     PolicySigningKeyError,
+    ReconciliationRefused,
     ServerError,
     SettingsError,
     SidecarError,

@@ -276,8 +276,8 @@ class ToolRunner(Protocol):
     async def prepare(self, call: ToolCall) -> PreparedCall:
         """Make sure that the call can be made exactly as it was decided; nothing of it is done yet.
 
-        Raises InterlockError: TOOL_UNAVAILABLE, TOOL_DRIFTED, DESTINATION_CHANGED, ADDRESS_REFUSED or
-        OBLIGATION_UNSUPPORTED.
+        Raises InterlockError: TOOL_UNAVAILABLE, TOOL_DRIFTED, DESTINATION_CHANGED, ADDRESS_REFUSED,
+        MALFORMED_ARGUMENTS or OBLIGATION_UNSUPPORTED.
         """
         ...
 

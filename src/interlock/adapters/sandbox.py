@@ -145,8 +145,10 @@ class _Running:
         await self._gone()
         await asyncio.gather(*self._reading, return_exceptions=True)
         if self._first is not None:
-            with contextlib.suppress(ChildProcessError):  # it is ours only where we are the init of a container
-                os.waitid(os.P_PIDFD, self._first, os.WEXITED)
+            with contextlib.suppress(
+                ChildProcessError
+            ):  # it is ours only where we are the init of a container
+                os.waitid(os.P_PIDFD, self._first, os.WEXITED)  # noqa: ASYNC222 - it has ended
 
     async def _find(self) -> None:
         """The first process in the sandbox. It waits to be released: where we were killed before, nothing ever runs."""

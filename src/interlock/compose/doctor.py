@@ -1,5 +1,6 @@
 """What is wrong with an installation, and what to do about it."""
 
+import asyncio
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 from interlock.adapters.catalog_files import load_catalog
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
+from interlock.adapters.sandbox_place import locate_sandbox, try_sandbox
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.keys import list_keys
 from interlock.compose.ledger import look_at_ledger
@@ -111,6 +113,12 @@ def _private(subject: str, folder: Path) -> Examination:
             problem=f"`{folder}` is open to others; run `chmod 700 {folder}`",
         )
     return Examination(subject=subject, found=str(folder))
+
+
+def _sandbox() -> str:
+    """Made once, with nothing in it."""
+    asyncio.run(try_sandbox(locate_sandbox()))
+    return "bubblewrap"
 
 
 def _credential(path: Path) -> str:

@@ -13,10 +13,12 @@ from interlock.adapters.clock import RandomIdentifiers, SystemClock
 from interlock.adapters.connectors import Connectors
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.freeze_watch import FreezeWatch
+from interlock.adapters.mcp_client_requests import ClientRequests
 from interlock.adapters.mcp_servers import McpServers
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.verifying_keys import FixedVerifyingKeys, RemoteVerifyingKeys
 from interlock.compose.catalog_places import check_names, check_place
+from interlock.compose.commands import command_servers
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.http_servers import http_connector
@@ -68,11 +70,15 @@ class OpenGateway:
 
 
 @contextlib.asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
+async def open_gateway(
+    settings: Settings, *, client_requests: ClientRequests | None = None
+) -> AsyncIterator[OpenGateway]:
     """Open the parts of the gateway, for one or more ways in, until the end of the block.
 
+    `client_requests` answers what MCP servers ask of the client, which is refused without.
+
     Raises SettingsError, and the errors of what it opens: StoreUnusable, KeySetError, CatalogError, HttpServerError,
-    ServerError.
+    SandboxError, ServerError.
     """
     gateway = gateway_of(settings)
     endpoints = mcp_endpoints(gateway)
@@ -80,11 +86,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OpenGateway]:
     async with contextlib.AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(open_ledger(gateway))
         keys = await stack.enter_async_context(_running_keys(gateway))
-        upstreams = await stack.enter_async_context(McpServers(endpoints, tools=catalog.tools.values()))
+        upstreams = await stack.enter_async_context(
+            McpServers(endpoints, tools=catalog.tools.values(), client_requests=client_requests)
+        )
         tools = Connectors(
             {
                 **dict.fromkeys(upstreams.names, upstreams),
                 **dict.fromkeys(gateway.http, http_connector(gateway)),
+                **await command_servers(gateway, catalog),
             }
         )
         channel = await stack.enter_async_context(_open_channel(gateway))

@@ -8,6 +8,7 @@ from interlock.adapters.opa_binary import OpaError
 from interlock.adapters.opa_sidecar import SidecarError
 from interlock.adapters.policy_bundle import PolicyBundleError
 from interlock.adapters.policy_signing_key import PolicySigningKeyError
+from interlock.adapters.sandbox_place import SandboxError
 from interlock.adapters.signing_key import SigningKeyError
 from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
 from interlock.adapters.verifying_keys import KeySetError
@@ -33,6 +34,7 @@ USER_ERRORS = (
     PolicyRollback,
     PolicySigningKeyError,
     ReconciliationRefused,
+    SandboxError,
     ServerError,
     SettingsError,
     SidecarError,

@@ -13,7 +13,7 @@ from mcp.types import Implementation, PaginatedRequestParams, ServerNotification
 
 from interlock.adapters.mcp_client_requests import ClientRequests
 from interlock.adapters.mcp_endpoint import McpEndpoint, McpServer, McpServerError, cause_of
-from interlock.adapters.mcp_http import http_transport
+from interlock.adapters.mcp_remote import http_transport
 from interlock.adapters.mcp_stdio import stdio_transport
 from interlock.core.tool_listing import digests_by_name
 

@@ -14,11 +14,11 @@ async def serve_gateway(settings: Settings, announce: Serving) -> None:
     CatalogError, ServerError.
     """
     async with open_gateway(settings) as gateway:
-        await serve(_process(gateway), announce)
+        await serve(grpc_process(gateway), announce)
 
 
-def _process(gateway: OpenGateway) -> Process:
-    """What does not end in its time when the process ends is `unknown` at the next start."""
+def grpc_process(gateway: OpenGateway) -> Process:
+    """What a gateway serves over gRPC. What does not end in its time when it ends is `unknown` at the next start."""
     longest = gateway.longest_call_seconds
     handler = service_handler(
         GatewayServicer(gateway.executor, gateway.meter),

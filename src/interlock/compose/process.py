@@ -28,6 +28,9 @@ GC_THRESHOLDS = (10_000, 20, 20)
 LAST_CALLS_SECONDS = 0.5
 """From NOT_SERVING to the end of taking calls: gRPC cancels what has arrived by then and waits to be taken."""
 
+KEEPALIVE_SECONDS = 30.0
+"""An HTTP connection that has sent no whole request for so long is closed (case 41)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
@@ -130,10 +133,12 @@ async def background(work: Coroutine[object, object, None]) -> AsyncIterator[Non
 @contextlib.asynccontextmanager
 async def http_server(application: web.Application, address: str, tls: Tls | None) -> AsyncIterator[str]:
     """Serve HTTP until the end of the block; the address with its real port. Raises ServerError."""
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(
+        application, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=2
+    )
     await runner.setup()
     host, _, port = address.rpartition(":")
-    site = web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=_ssl_context(tls), shutdown_timeout=2)
+    site = web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=_ssl_context(tls))
     try:
         await site.start()
     except OSError as error:

@@ -113,6 +113,8 @@ class MemoryLedger:
         )
         if kept := self._executions.get((redemption.token_id, "")):
             return kept.execution_id
+        if redemption.plan and (kept := self._of_step(redemption.plan)):
+            return kept.execution_id
         if redemption.plan and (refusal := steps_missing(redemption.plan, self._succeeded(redemption.plan))):
             raise refusal
         self._executions[redemption.token_id, ""] = added
@@ -209,6 +211,11 @@ class MemoryLedger:
                 end_time=outcome.end_time,
                 delivery="waiting",
             )
+
+    def _of_step(self, plan: PlanStep) -> Execution | None:
+        wanted = (plan.decision_id, plan.step)
+        found = (each for each in self.executions if (each.plan_decision_id, each.plan_step) == wanted)
+        return next(found, None)
 
     def _succeeded(self, plan: PlanStep) -> list[str]:
         return [

@@ -361,6 +361,23 @@ async def test_a_step_that_is_not_due_spoils_no_other(ledger: AnyLedger) -> None
     assert len(await ledger.list_executions()) == 10
 
 
+async def test_a_step_runs_once_by_whichever_of_its_tokens(ledger: AnyLedger) -> None:
+    """A second token for a step hears of the first's execution, however that ended (case 59, invariant 8)."""
+    assert await ledger.redeem(a_step("one", number=1)) is None
+    assert await ledger.redeem(a_step("one", number=2)) == "execution-1"
+    await ledger.finish(an_end(1, kind=OutcomeKind.UNKNOWN))
+    assert await ledger.redeem(a_step("one", number=3)) == "execution-1"
+    assert await ledger.redeem(a_step("one", number=4, plan="plan-2")) is None
+
+
+async def test_of_many_tokens_for_a_step_at_once_one_runs(ledger: AnyLedger) -> None:
+    """A race of tokens for one step ends as a race for one token does (case 23, case 59)."""
+    answers = await asyncio.gather(*(ledger.redeem(a_step("one", number=number)) for number in range(20)))
+    assert answers.count(None) == 1
+    [execution] = await ledger.list_executions()
+    assert {answer for answer in answers if answer} == {execution.execution_id}
+
+
 A_FINDING = Reconciliation(
     finding=Finding.SUCCEEDED, comment="the commit is there", found_by="ada", time=LATER
 )

@@ -62,6 +62,10 @@ _INSERT = f"""
     ON CONFLICT DO NOTHING RETURNING execution_id
 """
 _REDEEMED = "SELECT token_id, execution_id FROM executions WHERE token_id = ANY($1::text[]) AND refusal = ''"
+_STEPS_REDEEMED = """
+    SELECT plan_decision_id, plan_step, execution_id FROM executions
+    WHERE plan_decision_id = ANY($1::text[]) AND plan_decision_id <> ''
+"""
 _SUCCEEDED = """
     SELECT plan_decision_id, plan_step FROM executions LEFT JOIN reconciliations USING (execution_id)
     WHERE plan_decision_id = ANY($1::text[]) AND plan_decision_id <> ''
@@ -283,10 +287,14 @@ class PostgresLedger:
         added = await self._insert(connection, [redeemed_row(each) for each in due])
         lost = [each.token_id for each in batch if each.execution_id not in added]
         first = dict(await connection.fetch(_REDEEMED, lost)) if lost else {}
+        steps = await _steps_redeemed(connection, [each for each in batch if each.execution_id not in added])
         return [
             None
             if each.execution_id in added
-            else first.get(each.token_id) or not_due.get(each.execution_id) or _conflicting()
+            else first.get(each.token_id)
+            or not_due.get(each.execution_id)
+            or steps.get(each.execution_id)
+            or _conflicting()
             for each in batch
         ]
 
@@ -400,6 +408,18 @@ async def _not_due(connection: Connection, batch: Sequence[Redemption]) -> dict[
         for execution_id, plan in plans.items()
     }
     return {execution_id: refusal for execution_id, refusal in checked.items() if refusal}
+
+
+async def _steps_redeemed(connection: Connection, lost: Sequence[Redemption]) -> dict[str, str]:
+    """For each step that ran by another of its tokens, by its execution: the execution that it was."""
+    plans = {each.execution_id: each.plan for each in lost if each.plan}
+    if not plans:
+        return {}
+    wanted = sorted({plan.decision_id for plan in plans.values()})
+    rows = await connection.fetch(_STEPS_REDEEMED, wanted)
+    first = {(plan, step): execution_id for plan, step, execution_id in rows}
+    found = {each: first.get((plan.decision_id, plan.step)) for each, plan in plans.items()}
+    return {each: execution_id for each, execution_id in found.items() if execution_id}
 
 
 async def _prune(connection: Connection, at: datetime) -> int:

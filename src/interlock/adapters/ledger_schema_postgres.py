@@ -46,7 +46,8 @@ MIGRATIONS = (
     );
     CREATE INDEX executions_waiting ON executions (sequence) WHERE delivery = 'waiting';
     CREATE INDEX executions_running ON executions (replica) WHERE kind = '';
-    CREATE INDEX executions_of_plan ON executions (plan_decision_id, plan_step) WHERE plan_decision_id <> '';
+    -- A step runs once, by whichever of its tokens.
+    CREATE UNIQUE INDEX executions_of_plan ON executions (plan_decision_id, plan_step) WHERE plan_decision_id <> '';
     CREATE TABLE reports (
         execution_id text COLLATE "C" PRIMARY KEY REFERENCES executions (execution_id) ON DELETE CASCADE,
         result bytea NOT NULL,

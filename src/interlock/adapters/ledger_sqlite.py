@@ -82,7 +82,8 @@ MIGRATIONS = (
     """
     ALTER TABLE executions ADD COLUMN plan_decision_id TEXT NOT NULL DEFAULT '';  -- empty outside of plans
     ALTER TABLE executions ADD COLUMN plan_step TEXT NOT NULL DEFAULT '';
-    CREATE INDEX executions_of_plan ON executions (plan_decision_id, plan_step) WHERE plan_decision_id <> '';
+    -- A step runs once, by whichever of its tokens.
+    CREATE UNIQUE INDEX executions_of_plan ON executions (plan_decision_id, plan_step) WHERE plan_decision_id <> '';
     ALTER TABLE reports ADD COLUMN obligation_results TEXT NOT NULL DEFAULT '[]';  -- JSON array of [type, detail]
     CREATE TABLE reconciliations (
         execution_id TEXT PRIMARY KEY REFERENCES executions (execution_id) ON DELETE CASCADE,
@@ -240,7 +241,7 @@ class SqliteLedger:
 def _redeem(db: apsw.Connection, redemption: Redemption) -> str | None:
     db.execute(_INSERT, redeemed_row(redemption))
     if not db.changes():
-        return _execution_of(db, redemption.token_id)
+        return _execution_of(db, redemption.token_id) or _execution_of_step(db, redemption.plan)
     if redemption.plan:
         _check_due(db, redemption.plan)
     return None
@@ -257,6 +258,18 @@ def _execution_of(db: apsw.Connection, token_id: str) -> str | None:
     query = "SELECT execution_id FROM executions WHERE token_id = ? AND refusal = ''"
     execution_id: str | None = db.execute(query, (token_id,)).get
     return execution_id
+
+
+def _execution_of_step(db: apsw.Connection, plan: PlanStep | None) -> str | None:
+    """The execution that redeemed another token of the step, if any did."""
+    if plan is None:
+        return None
+    query = (
+        "SELECT execution_id FROM executions "
+        "WHERE plan_decision_id = ? AND plan_step = ? AND plan_decision_id <> ''"
+    )
+    found: str | None = db.execute(query, (plan.decision_id, plan.step)).get
+    return found
 
 
 def _forget(db: apsw.Connection, redemption: Redemption) -> None:

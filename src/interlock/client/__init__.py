@@ -10,6 +10,8 @@ InterlockCallError means that no answer came, and says what to do next.
 
 from interlock.client.async_client import AsyncInterlock
 from interlock.client.errors import InterlockCallError, Violation
+from interlock.client.freeze_values import Freeze, FreezeScope
+from interlock.client.plan_values import PlanStep, Reference, filled
 from interlock.client.session_values import (
     DecisionEntry,
     FailureEntry,
@@ -38,6 +40,7 @@ from interlock.client.values import (
     Run,
     Source,
     SourceTrust,
+    StepDecision,
     ToolCall,
     Verdict,
 )
@@ -48,6 +51,8 @@ __all__ = [
     "DecisionEntry",
     "Execution",
     "FailureEntry",
+    "Freeze",
+    "FreezeScope",
     "GoalSetBy",
     "Interlock",
     "InterlockCallError",
@@ -57,20 +62,24 @@ __all__ = [
     "ObligationResult",
     "Outcome",
     "OutcomeEntry",
+    "PlanStep",
     "PlanningStep",
     "ProposalFields",
     "Reason",
     "Record",
     "RecordType",
+    "Reference",
     "Run",
     "Session",
     "Source",
     "SourceTrust",
     "StateTransition",
     "Step",
+    "StepDecision",
     "StepsRecorded",
     "TimelineEntry",
     "ToolCall",
     "Verdict",
     "Violation",
+    "filled",
 ]

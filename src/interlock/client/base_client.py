@@ -10,9 +10,10 @@ from uuid import uuid4
 from grpc_health.v1 import health_pb2
 
 from interlock.client.connection import Target, bearer, target, trust
-from interlock.client.messages import decide_request
+from interlock.client.messages import decide_request, plan_request, step_request
+from interlock.client.plan_values import PlanStep
 from interlock.client.retry import Attempts, Throttle
-from interlock.client.values import ProposalFields, ToolCall, new_request_id
+from interlock.client.values import Decision, ProposalFields, ToolCall, new_request_id
 from interlock.v1 import decision_service_pb2 as pb
 
 NO_METADATA: tuple[tuple[str, str], ...] = ()
@@ -96,6 +97,26 @@ class BaseClient(ABC, Generic[Channel]):
         name = new_request_id() if request_id is None else request_id
         call = ToolCall(tool=tool, arguments=arguments, request_id=name)
         return decide_request(call, session_id=self.session_id, **fields)
+
+    def _plan_request(
+        self, steps: Sequence[PlanStep], request_id: str | None, fields: ProposalFields
+    ) -> pb.DecideRequest:
+        name = new_request_id() if request_id is None else request_id
+        return plan_request(steps, request_id=name, session_id=self.session_id, **fields)
+
+    def _step_request(
+        self,
+        plan: Decision | str,
+        step_id: str,
+        call: tuple[str, Mapping[str, Any]],
+        request_id: str | None,
+        fields: ProposalFields,
+    ) -> pb.DecideRequest:
+        name = new_request_id() if request_id is None else request_id
+        tool, arguments = call
+        decision_id = plan if isinstance(plan, str) else plan.decision_id
+        named = ToolCall(tool=tool, arguments=arguments, request_id=name)
+        return step_request(named, decision_id, step_id, session_id=self.session_id, **fields)
 
     def _batch_request(self, calls: Sequence[ToolCall], fields: ProposalFields) -> pb.DecideBatchRequest:
         return pb.DecideBatchRequest(

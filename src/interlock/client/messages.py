@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from interlock.client import values
 from interlock.client.errors import InterlockCallError, from_status, not_understood
+from interlock.client.plan_values import PlanStep, Reference
 from interlock.v1 import (
     audit_service_pb2,
     decision_pb2,
@@ -43,6 +44,9 @@ _RECORD_TYPES = {
     record_pb2.RECORD_TYPE_FAILURE: values.RecordType.FAILURE,
     record_pb2.RECORD_TYPE_OUTCOME: values.RecordType.OUTCOME,
     record_pb2.RECORD_TYPE_POLICY_ACTIVATION: values.RecordType.POLICY_ACTIVATION,
+    record_pb2.RECORD_TYPE_FREEZE: values.RecordType.FREEZE,
+    record_pb2.RECORD_TYPE_TOOL_DRIFT: values.RecordType.TOOL_DRIFT,
+    record_pb2.RECORD_TYPE_RECONCILIATION: values.RecordType.RECONCILIATION,
 }
 _RECORD_TYPE_NUMBERS = {kind: number for number, kind in _RECORD_TYPES.items()}
 
@@ -81,8 +85,51 @@ def decide_request(
     )
 
 
+def plan_request(
+    steps: Sequence[PlanStep], *, request_id: str, session_id: str, **fields: Unpack[values.ProposalFields]
+) -> decision_service_pb2.DecideRequest:
+    """The request to decide a plan. Raises TypeError and ValueError as `encode_arguments`."""
+    return decision_service_pb2.DecideRequest(
+        request_id=request_id,
+        proposal=proposal_pb2.Proposal(
+            session_id=session_id,
+            plan=proposal_pb2.Plan(
+                steps=[
+                    proposal_pb2.PlanStep(
+                        step_id=step.step_id,
+                        tool_call=proposal_pb2.ToolCall(
+                            tool=step.tool, arguments_json=encode_arguments(step.arguments)
+                        ),
+                        after=step.after,
+                    )
+                    for step in steps
+                ]
+            ),
+            goal=fields.get("goal", ""),
+            parent_decision_id=fields.get("parent_decision_id", ""),
+            operation=fields.get("operation", ""),
+            context=_context(fields),
+        ),
+    )
+
+
+def step_request(
+    call: values.ToolCall,
+    plan: str,
+    step_id: str,
+    *,
+    session_id: str,
+    **fields: Unpack[values.ProposalFields],
+) -> decision_service_pb2.DecideRequest:
+    """The request to decide a step of the plan of this decision_id again."""
+    request = decide_request(call, session_id=session_id, **fields)
+    request.proposal.plan_step.decision_id = plan
+    request.proposal.plan_step.step_id = step_id
+    return request
+
+
 def execute_request(
-    decision: values.Decision | str, tool: str, arguments: Mapping[str, Any]
+    decision: values.Decision | values.StepDecision | str, tool: str, arguments: Mapping[str, Any]
 ) -> gateway_service_pb2.ExecuteRequest:
     """The request to execute a call. Raises ValueError where there is no token; else as `encode_arguments`."""
     return gateway_service_pb2.ExecuteRequest(
@@ -188,6 +235,8 @@ def _plain(value: Any, pointer: str) -> Any:
             if not math.isfinite(value):
                 raise ValueError(f"`arguments#{pointer}` is not a finite number, which JSON does not have")
             return value
+        case Reference():
+            return value.as_json()
         case Mapping():
             return {_key(key, pointer): _plain(item, _below(pointer, key)) for key, item in value.items()}
         case list() | tuple():
@@ -219,13 +268,17 @@ def _context(fields: values.ProposalFields) -> proposal_pb2.Context:
     )
 
 
-def _token(decision: values.Decision | str) -> str:
+def _token(decision: values.Decision | values.StepDecision | str) -> str:
     if isinstance(decision, str):
         if not decision or not decision.isascii():
             raise ValueError("the execution token must be given as it came with the decision, which is ASCII")
         return decision
     if not decision.allowed:
         raise ValueError(f"decision `{decision.decision_id}` is `{decision.verdict}`, expected `allow`")
+    if not decision.execution_token:
+        raise ValueError(
+            f"decision `{decision.decision_id}` has no token; propose the step again, by `decide_step`"
+        )
     return decision.execution_token
 
 
@@ -256,6 +309,8 @@ def _decision(message: decision_pb2.Decision, request: decision_service_pb2.Deci
         raise ValueError(f"verdict `{message.verdict}` is not known")
     if message.request_id != request.request_id:
         raise ValueError("the decision is one on another request")
+    if {each.step_id for each in message.steps} != {each.step_id for each in request.proposal.plan.steps}:
+        raise ValueError("the decision is one on other steps")
     expires = moment(message.token_expire_time) if message.HasField("token_expire_time") else None
     return values.Decision(
         decision_id=message.decision_id,
@@ -271,6 +326,7 @@ def _decision(message: decision_pb2.Decision, request: decision_service_pb2.Deci
         retry_after=_retry_after(message),
         state_digest=message.state_digest,
         approval_id=message.approval_id,
+        steps=tuple(map(_step, message.steps)),
     )
 
 
@@ -278,6 +334,21 @@ def _retry_after(message: decision_pb2.Decision) -> float | None:
     if not message.HasField("retry_after"):
         return None
     return max(0.0, message.retry_after.ToNanoseconds() / 1e9)
+
+
+def _step(message: decision_pb2.StepDecision) -> values.StepDecision:
+    verdict = VERDICTS.get(message.verdict)
+    if verdict is None:
+        raise ValueError(f"verdict `{message.verdict}` is not known")
+    return values.StepDecision(
+        step_id=message.step_id,
+        decision_id=message.decision_id,
+        verdict=verdict,
+        reasons=tuple(map(_reason, message.reasons)),
+        obligations=tuple(map(_obligation, message.obligations)),
+        execution_token=message.execution_token,
+        arguments_digest=message.arguments_digest,
+    )
 
 
 def _reason(message: decision_pb2.Reason) -> values.Reason:

@@ -10,15 +10,28 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from interlock.client import messages, session_messages
+from interlock.client import freeze_messages, messages, session_messages
 from interlock.client.base_client import NO_METADATA, WHOLE_SERVER, BaseClient
 from interlock.client.connection import Target
 from interlock.client.errors import InterlockCallError, from_rpc, method_of
+from interlock.client.freeze_values import Freeze, FreezeScope
+from interlock.client.plan_values import PlanStep
 from interlock.client.retry import Attempts
 from interlock.client.session_values import Session, Step, StepsRecorded
-from interlock.client.values import Decision, Execution, ProposalFields, Record, RecordType, Run, ToolCall
+from interlock.client.values import (
+    Decision,
+    Execution,
+    ProposalFields,
+    Record,
+    RecordType,
+    Run,
+    StepDecision,
+    ToolCall,
+)
 from interlock.v1.audit_service_pb2 import GetRecordRequest
 from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
+from interlock.v1.control_service_pb2 import ListFreezesRequest
+from interlock.v1.control_service_pb2_grpc import ControlServiceStub
 from interlock.v1.decision_service_pb2 import (
     ListToolsRequest,
     RecordStepsRequest,
@@ -86,6 +99,42 @@ class Interlock(BaseClient[grpc.Channel]):
         read = partial(messages.read_decision, request=request)
         return self._ask(self._decisions.Decide, request, read, self._attempts(timeout), self._metadata)
 
+    def decide_plan(
+        self,
+        steps: Sequence[PlanStep],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Unpack[ProposalFields],
+    ) -> Decision:
+        """Propose a plan of 1 to 64 steps, which is decided as a whole: every step is allowed, or none.
+
+        Each step's own decision, with its token, is in `steps` of the answer. An allowed step without a token is
+        proposed again, by `decide_step`. The other parameters are those of `decide`.
+        """
+        request = self._plan_request(steps, request_id, fields)
+        read = partial(messages.read_decision, request=request)
+        return self._ask(self._decisions.Decide, request, read, self._attempts(timeout), self._metadata)
+
+    def decide_step(
+        self,
+        plan: Decision | str,
+        step_id: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **fields: Unpack[ProposalFields],
+    ) -> Decision:
+        """Propose a step of an allowed plan again, with values in the places of its references.
+
+        `plan` is the plan's decision, or its decision_id. The other parameters are those of `decide`.
+        """
+        request = self._step_request(plan, step_id, (tool, arguments), request_id, fields)
+        read = partial(messages.read_decision, request=request)
+        return self._ask(self._decisions.Decide, request, read, self._attempts(timeout), self._metadata)
+
     def decide_batch(
         self, calls: Sequence[ToolCall], *, timeout: float | None = None, **fields: Unpack[ProposalFields]
     ) -> list[Decision | InterlockCallError]:
@@ -100,7 +149,7 @@ class Interlock(BaseClient[grpc.Channel]):
 
     def execute(
         self,
-        decision: Decision | str,
+        decision: Decision | StepDecision | str,
         tool: str,
         arguments: Mapping[str, Any],
         *,
@@ -112,7 +161,7 @@ class Interlock(BaseClient[grpc.Channel]):
         run. Raises ValueError for a decision that is no allow, and where no gateway was given.
         """
         request = messages.execute_request(decision, tool, arguments)
-        named = decision.decision_id if isinstance(decision, Decision) else ""
+        named = "" if isinstance(decision, str) else decision.decision_id
         call, read, attempt = self._executions.Execute, messages.read_execution, self._only_attempt(timeout)
         return self._ask(call, request, read, attempt, NO_METADATA, decision_id=named)
 
@@ -196,6 +245,46 @@ class Interlock(BaseClient[grpc.Channel]):
             total = StepsRecorded(recorded=total.recorded + told.recorded, last_number=told.last_number)
         return total
 
+    def freeze(
+        self,
+        scope: FreezeScope | str,
+        name: str = "",
+        *,
+        tenant: str = "",
+        comment: str = "",
+        timeout: float | None = None,
+    ) -> Freeze:
+        """Freeze an `agent` or a `tool` of this `name`, a whole `tenant`, or `all`; the freeze that stands then.
+
+        Nothing that it covers is allowed from the answer on, and gateways refuse within two seconds what was allowed
+        before. Needs an operator's credential; another `tenant` than the own, and `all`, need its role
+        `every-tenant`. Freezing what is frozen changes nothing.
+        """
+        request = freeze_messages.freeze_request(scope, name, tenant=tenant, comment=comment)
+        call, attempts = self._control.Freeze, self._attempts(timeout)
+        return self._ask(call, request, freeze_messages.read_frozen, attempts, self._metadata)
+
+    def unfreeze(
+        self,
+        scope: FreezeScope | str,
+        name: str = "",
+        *,
+        tenant: str = "",
+        comment: str = "",
+        timeout: float | None = None,
+    ) -> Freeze:
+        """End a freeze, named as for `freeze`; the freeze as it ended. What was allowed before it stays refused."""
+        request = freeze_messages.unfreeze_request(scope, name, tenant=tenant, comment=comment)
+        call, attempts = self._control.Unfreeze, self._attempts(timeout)
+        return self._ask(call, request, freeze_messages.read_unfrozen, attempts, self._metadata)
+
+    def list_freezes(self, tenant: str = "", *, timeout: float | None = None) -> list[Freeze]:
+        """What is frozen for a tenant, the own unless one is named, oldest first. For operators and auditors."""
+        request, attempts = ListFreezesRequest(tenant=tenant), self._attempts(timeout)
+        return self._ask(
+            self._control.ListFreezes, request, freeze_messages.read_freezes, attempts, self._metadata
+        )
+
     def records(
         self,
         type: RecordType | None = None,
@@ -258,6 +347,10 @@ class Interlock(BaseClient[grpc.Channel]):
     @cached_property
     def _decisions(self) -> DecisionServiceStub:
         return DecisionServiceStub(self._channel(self._service))
+
+    @cached_property
+    def _control(self) -> ControlServiceStub:
+        return ControlServiceStub(self._channel(self._service))
 
     @cached_property
     def _audit(self) -> AuditServiceStub:

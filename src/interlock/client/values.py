@@ -45,6 +45,9 @@ class RecordType(StrEnum):
     FAILURE = "failure"
     OUTCOME = "outcome"
     POLICY_ACTIVATION = "policy_activation"
+    FREEZE = "freeze"
+    TOOL_DRIFT = "tool_drift"
+    RECONCILIATION = "reconciliation"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -118,6 +121,32 @@ class Obligation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepDecision:
+    """What was decided of one step of a plan. `execution_token` is a secret, and not part of the repr.
+
+    An allow without a token is to be proposed again, by `decide_step`, once the steps before it succeeded. Raises
+    ValueError for a token without an allow.
+    """
+
+    step_id: str
+    decision_id: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    obligations: tuple[Obligation, ...]
+    execution_token: str = field(default="", repr=False)
+    arguments_digest: str
+
+    def __post_init__(self) -> None:
+        if self.execution_token and not self.allowed:
+            raise ValueError(f"the verdict `{self.verdict}` of a step came with an execution token")
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the step may be made, in its turn."""
+        return self.verdict is Verdict.ALLOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The recorded answer to one proposal. An allow, and nothing else, has an execution token.
 
@@ -126,7 +155,8 @@ class Decision:
     place of the decision's record in the decision log, from 0. `retry_after` is how many seconds to wait before
     the same is proposed again, None where waiting does not help. `state_digest` is that of the session after
     this decision, for the next proposal. `approval_id` names the approval that an escalate waits for, empty
-    otherwise. Raises ValueError where verdict and token contradict each other.
+    otherwise. `steps` are those of a plan, in its order: each token is with its step, and `arguments_digest` covers
+    all of them. Raises ValueError where verdict and tokens contradict each other.
     """
 
     decision_id: str
@@ -142,15 +172,33 @@ class Decision:
     retry_after: float | None = None
     state_digest: str = ""
     approval_id: str = ""
+    steps: tuple[StepDecision, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.allowed != bool(self.execution_token):
+        if self.steps:
+            self._check_steps()
+        elif self.allowed != bool(self.execution_token):
             how = "without" if self.allowed else "with"
             raise ValueError(f"the verdict `{self.verdict}` came {how} an execution token")
 
+    def step(self, step_id: str) -> StepDecision:
+        """What was decided of this step of a plan. Raises KeyError."""
+        for each in self.steps:
+            if each.step_id == step_id:
+                return each
+        raise KeyError(step_id)
+
+    def _check_steps(self) -> None:
+        if self.execution_token:
+            raise ValueError("a plan came with an execution token of its own")
+        if any(
+            each.allowed != self.allowed and (self.allowed or each.execution_token) for each in self.steps
+        ):
+            raise ValueError(f"a step contradicts the plan's verdict `{self.verdict}`")
+
     @property
     def allowed(self) -> bool:
-        """Whether the call may be made, once, with the execution token."""
+        """Whether the call may be made, once, with the execution token; of a plan, each of its steps."""
         return self.verdict is Verdict.ALLOW
 
 

@@ -171,7 +171,7 @@ class _Redactor:
         cleared: dict[str, Any] = {}
         for key, member in node.items():
             is_named = named or self._names(key) or (told and key == "value")
-            cleared[self._key(key, cleared, node)] = self.walk(member, named=is_named, nested=nested)
+            cleared[self._key(key, cleared, node, nested)] = self.walk(member, named=is_named, nested=nested)
         return cleared
 
     def _array(self, node: Sequence[Any], *, named: bool, nested: int) -> list[Any]:
@@ -181,8 +181,9 @@ class _Redactor:
                 return [self.walk(name, named=named, nested=nested), self.walk(node[1], named=True)]
         return [self.walk(element, named=named, nested=nested) for element in node]
 
-    def _key(self, key: str, taken: dict[str, Any], node: dict[str, Any]) -> str:
-        cleared = self._marked(key)
+    def _key(self, key: str, taken: dict[str, Any], node: dict[str, Any], nested: int) -> str:
+        """No member takes another's place, for then nobody would see that there were two."""
+        cleared = self._text(key, nested)
         if cleared == key:
             return key
         unique, number = cleared, 1

@@ -5,15 +5,19 @@ The claims are the server's own: a person reads the file before it is used.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from pydantic import ValidationError
 
 from interlock.core import json_pointer
+from interlock.core.canonical import UnencodableError
 from interlock.core.catalog import CatalogError, CatalogFile, Effect, ToolEntry
+from interlock.core.tool_listing import listed_digest
 
 MAX_PLACES = 10_000
+MAX_NAME = 128
 
 _SAME_PLACE = ("allOf", "anyOf", "oneOf")
 _SAME_PLACE_ONE = ("if", "then", "else")
@@ -22,40 +26,52 @@ _EVERY_MEMBER = ("items", "contains", "additionalProperties", "unevaluatedItems"
 Path = tuple[str | int, ...]
 
 
-def import_tools(listed: Sequence[Mapping[str, Any]], *, gateway: str, server: str) -> CatalogFile:
-    """The catalog file of these tools, sorted by name.
+def import_tools(
+    listed: Sequence[Mapping[str, Any]],
+    *,
+    gateway: str,
+    server: str,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> CatalogFile:
+    """The catalog file of these tools, sorted by name; `names` has those that it gets where they are not its own.
 
     Raises CatalogError: a tool without a name or a schema, with a name that no catalog can hold, or twice.
     """
-    entries = sorted((import_tool(tool) for tool in listed), key=lambda entry: entry.name)
-    for first, second in pairwise(entries):
-        if first.name == second.name:
-            raise CatalogError(f"the server lists tool `{first.name}` twice")
+    for first, second in pairwise(sorted(str(tool.get("name")) for tool in listed)):
+        if first == second:
+            raise CatalogError(f"the server lists tool `{first[:MAX_NAME]}` twice")
+    entries = (import_tool(tool, name=names.get(str(tool.get("name")), "")) for tool in listed)
+    tools = tuple(sorted(entries, key=lambda entry: entry.name))
     try:
-        return CatalogFile(gateway=gateway, server=server, tools=tuple(entries))
+        return CatalogFile(gateway=gateway, server=server, tools=tools)
     except ValidationError as error:
         raise CatalogError(f"gateway `{gateway}` or server `{server}`: expected [a-z0-9-]{{1,64}}") from error
 
 
-def import_tool(listed: Mapping[str, Any]) -> ToolEntry:
-    """One tool. Raises CatalogError."""
-    name = str(listed.get("name", ""))[:128]
+def import_tool(listed: Mapping[str, Any], *, name: str = "") -> ToolEntry:
+    """One tool, pinned to what is listed of it; `name` is what the catalog calls it, if that is not its own.
+
+    Raises CatalogError.
+    """
+    own = str(listed.get("name", ""))[:MAX_NAME]
     schema = listed.get("inputSchema")
     if not isinstance(schema, dict):
-        raise CatalogError(f"tool `{name}` has no `inputSchema`")
+        raise CatalogError(f"tool `{own}` has no `inputSchema`")
     try:
         return ToolEntry(
-            name=listed.get("name", ""),
+            name=name or listed.get("name", ""),
             description=listed.get("description") or "",
             arguments=schema,
             effects=effects_of(_members(listed.get("annotations"))),
             sensitive=tuple(sensitive_pointers(schema)),
+            listed_name=own if name not in ("", own) else "",
+            listed_digest=listed_digest(listed),
         )
-    except CatalogError as error:
-        raise CatalogError(f"tool `{name}`: {error}") from error
+    except (CatalogError, UnencodableError) as error:
+        raise CatalogError(f"tool `{own}`: {error}") from error
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
-        raise CatalogError(f"tool `{name}`: `{problem['loc'][0]}`: {problem['msg'].lower()}") from error
+        raise CatalogError(f"tool `{own}`: `{problem['loc'][0]}`: {problem['msg'].lower()}") from error
 
 
 def effects_of(annotations: Mapping[str, Any]) -> tuple[Effect, ...]:

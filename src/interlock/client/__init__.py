@@ -11,6 +11,7 @@ InterlockCallError means that no answer came, and says what to do next.
 from interlock.client.async_client import AsyncInterlock
 from interlock.client.errors import InterlockCallError, Violation
 from interlock.client.freeze_values import Freeze, FreezeScope
+from interlock.client.http_arguments import http_arguments
 from interlock.client.plan_values import PlanStep, Reference, filled
 from interlock.client.session_values import (
     DecisionEntry,
@@ -82,4 +83,5 @@ __all__ = [
     "Verdict",
     "Violation",
     "filled",
+    "http_arguments",
 ]

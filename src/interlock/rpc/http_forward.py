@@ -42,7 +42,8 @@ def forward_application(
     """The application. Every path is a tool's; a call ends within `limit_seconds`, or its caller hears no more."""
     forward = _Forward(executor, catalog, meter, limit_seconds)
     application = web.Application(client_max_size=MAX_BYTES)
-    application.router.add_route("*", "/{call:.*}", forward.answer)
+    # Any character, line ends too: what the router does not find, it would answer by itself.
+    application.router.add_route("*", r"/{call:[\s\S]*}", forward.answer)
     return application
 
 

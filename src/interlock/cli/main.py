@@ -11,6 +11,7 @@ from interlock.cli import (
     credentials,
     doctor,
     executions,
+    gateway,
     keys,
     log,
     policy,
@@ -29,9 +30,9 @@ application = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for verb in (run.up, run.serve, run.gateway, call.decide, call.execute, doctor.doctor):
+for verb in (run.up, run.serve, call.decide, call.execute, doctor.doctor):
     application.command()(verb)
-for group in (credentials, catalog, keys, token, log, session, executions, policy):
+for group in (gateway, credentials, catalog, keys, token, log, session, executions, policy):
     application.add_typer(group.application, name=group.__name__.rpartition(".")[2])
 
 

@@ -1,4 +1,4 @@
-"""interlock up, serve and gateway: run the processes."""
+"""interlock up and serve: run the processes."""
 
 import asyncio
 import sys
@@ -23,15 +23,7 @@ def serve(config: Config = DEFAULT_CONFIG, store: Store = "") -> None:
     settings = settings_of(config, store=store)
     elsewhere = settings.service is not None and settings.service.policy.opa_url
     opa = None if elsewhere else locate_opa()
-    uvloop.run(serve_decisions(settings, opa, _announce("decision service")))
-
-
-def gateway(config: Config = DEFAULT_CONFIG) -> None:
-    """Run an execution gateway until SIGTERM or Ctrl-C; what was begun by then is ended and on record."""
-    from interlock.compose.grpc_gateway import serve_gateway  # noqa: PLC0415 - the decision service must not load it
-
-    configure_logging()
-    uvloop.run(serve_gateway(settings_of(config), _announce("gateway")))
+    uvloop.run(serve_decisions(settings, opa, announce_of("decision service")))
 
 
 def up(config: Config = DEFAULT_CONFIG, store: Store = "") -> None:
@@ -44,7 +36,9 @@ def up(config: Config = DEFAULT_CONFIG, store: Store = "") -> None:
     sys.exit(asyncio.run(together.run_both(config, settings.service)))
 
 
-def _announce(what: str) -> "Serving":
+def announce_of(what: str) -> "Serving":
+    """Prints where a process listens, for people and for scripts that wait for it."""
+
     def announce(addresses: "Addresses") -> None:
         print_line(f"{what}: gRPC on {addresses.grpc}, HTTP on {addresses.http}")
         sys.stdout.flush()

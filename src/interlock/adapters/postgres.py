@@ -64,6 +64,10 @@ class Connection(Protocol):
         """The first value of the first row; None where there is none."""
         ...
 
+    def is_closed(self) -> bool:
+        """Whether it is known to be no more."""
+        ...
+
 
 Operation = Callable[[Connection], Awaitable[Result]]
 

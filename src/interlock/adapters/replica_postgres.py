@@ -43,6 +43,7 @@ class Replica:
         self._address = address
         self._number = 0
         self._held_since: float | None = None
+        self._connection: Connection | None = None
         self._task: asyncio.Task[NoReturn] | None = None
         self._entered = asyncio.Event()
 
@@ -54,6 +55,8 @@ class Replica:
     @property
     def held_since(self) -> float | None:
         """Since when it is seen to be there, by `time.monotonic`; None: it is not."""
+        if self._connection is None or self._connection.is_closed():
+            return None
         return self._held_since
 
     async def enter(self, connection: Connection) -> None:
@@ -83,7 +86,7 @@ class Replica:
             except (StoreUnavailable, StoreUnusable, TimeoutError) as error:
                 logger.warning("ledger_replica_not_seen", replica=self._number, cause=str(error))
             finally:
-                self._held_since = None
+                self._connection = self._held_since = None
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _hold(self) -> NoReturn:
@@ -91,7 +94,7 @@ class Replica:
             await connection.execute(_NOTICE)
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.execute("SELECT pg_advisory_lock($1, $2)", _KIND, self._number)
-            self._held_since = time.monotonic()
+            self._connection, self._held_since = connection, time.monotonic()
             self._entered.set()
             while True:
                 await asyncio.sleep(_LOOK_SECONDS)

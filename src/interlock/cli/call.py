@@ -18,7 +18,8 @@ from interlock.cli.options import (
     refuse_existing,
     write_secret,
 )
-from interlock.cli.output import print_fields, print_json, print_line
+from interlock.cli.output import fail, print_fields, print_json, print_line
+from interlock.cli.plan import read_plan, split_reference, step_fields, step_lines
 from interlock.cli.service_client import service_client, telling_why
 from interlock.client import Decision, Execution, Interlock, Outcome, Verdict
 
@@ -32,8 +33,16 @@ Arguments = Annotated[
 
 
 def decide(
-    tool: Tool,
+    tool: Annotated[
+        str | None, typer.Argument(help="Name of the tool in the catalog; none with a plan.")
+    ] = None,
     arguments: Arguments = "{}",
+    plan: Annotated[
+        Path | None, typer.Option(help="Propose the plan in this JSON file: a list of steps.")
+    ] = None,
+    plan_step: Annotated[
+        str, typer.Option(help="The step of an allowed plan that the call is, DECISION_ID/STEP_ID.")
+    ] = "",
     goal: Annotated[str, typer.Option(help="What it is for, in words.")] = "",
     session: Annotated[
         str | None, typer.Option(help="Session to propose it in; a new one unless given.")
@@ -50,14 +59,33 @@ def decide(
     ca_file: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Propose one call. Ends with status 0 for an allow, 10 for a deny, 11 for an escalate, 1 for an error."""
+    """Propose one call, or a plan.
+
+    Ends with status 0 for an allow, 10 for a deny, 11 for an escalate, 1 for an error.
+    """
     refuse_existing(token_file)
+    if (plan is None) == (tool is None) or (plan and (token_file or plan_step or operation)):
+        fail(
+            "give either a tool with its arguments, or a plan, whose steps have tokens and operations of their own"
+        )
     with service_client(
         address, credential_file=credential_file, ca_file=ca_file, session=session
     ) as interlock:
-        decision = interlock.decide(
-            tool, _arguments(arguments), goal=goal, operation=operation, request_id=request_id
-        )
+        if plan is not None:
+            decision = interlock.decide_plan(read_plan(plan), goal=goal, request_id=request_id)
+        elif plan_step:
+            decision = interlock.decide_step(
+                *split_reference(plan_step),
+                str(tool),
+                _arguments(arguments),
+                goal=goal,
+                operation=operation,
+                request_id=request_id,
+            )
+        else:
+            decision = interlock.decide(
+                str(tool), _arguments(arguments), goal=goal, operation=operation, request_id=request_id
+            )
     if token_file and decision.allowed:
         write_secret(token_file, decision.execution_token)
     if as_json:
@@ -133,7 +161,9 @@ def _decision_fields(decision: Decision, *, with_token: bool) -> dict[str, Any]:
         fields["retry_after"] = decision.retry_after
     if decision.token_expire_time:
         fields["token_expire_time"] = decision.token_expire_time.isoformat()
-    if decision.allowed and with_token:
+    if decision.steps:
+        fields["steps"] = [step_fields(step, with_token=with_token) for step in decision.steps]
+    if decision.execution_token and with_token:
         fields["execution_token"] = decision.execution_token
     return fields
 
@@ -149,6 +179,8 @@ def _print_decision(decision: Decision) -> None:
             print_line(f"    {detail}")
     if decision.approval_id:
         print_line(f"  waits for approval {decision.approval_id}")
+    for line in step_lines(decision):
+        print_line(line)
     if decision.retry_after is not None:
         print_line(f"  retry after {decision.retry_after:g} s")
     if decision.token_expire_time:

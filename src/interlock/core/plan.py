@@ -12,7 +12,7 @@ from interlock.core.errors import invalid_field
 from interlock.core.field_checks import check_identifier
 from interlock.core.identity import Caller
 from interlock.core.normalize import Conceal, check_call, normalize, proposal_of
-from interlock.core.plan_references import Reference, find_references
+from interlock.core.plan_references import Reference, find_references, invalid_reference
 from interlock.core.plan_step import StepOfPlan
 from interlock.core.proposal import Context, Proposal, RawProposal
 from interlock.core.strict_json import parse_object
@@ -217,8 +217,8 @@ def _references(
     for reference in references:
         place = positions.get(reference.step)
         if place is None or not before >> place & 1:
-            raise invalid_field(
-                f"{field}#{reference.place}", "refers to what is not a step that it comes after"
+            raise invalid_reference(
+                field, reference.place, "refers to what is not a step that it comes after"
             )
     return references
 

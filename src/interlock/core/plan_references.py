@@ -36,12 +36,12 @@ def find_references(arguments: Mapping[str, Any], *, field: str) -> tuple[Refere
     Raises InterlockError: INVALID_FIELD with the JSON Pointer, for an object that has `$result` and another form.
     """
     if RESULT in arguments:
-        raise _invalid(field, "", "must not be a reference as a whole")
+        raise invalid_reference(field, "", "must not be a reference as a whole")
     found = tuple(
         _reference(value, place, field) for place, value in _places(arguments, "") if RESULT in value
     )
     if len(found) > MAX_REFERENCES:
-        raise _invalid(field, "", f"must have at most {MAX_REFERENCES} references, got {len(found)}")
+        raise invalid_reference(field, "", f"must have at most {MAX_REFERENCES} references, got {len(found)}")
     return found
 
 
@@ -78,13 +78,15 @@ def _reference(value: dict[str, Any], place: str, field: str) -> Reference:
         ):
             pass
         case _:
-            raise _invalid(field, place, f"has `$result`, and is not exactly {_FORM}")
+            raise invalid_reference(field, place, f"has `$result`, and is not exactly {_FORM}")
     if max(len(place), len(pointer)) > json_pointer.MAX_LENGTH:
-        raise _invalid(field, "", f"has a JSON Pointer of more than {json_pointer.MAX_LENGTH} characters")
+        raise invalid_reference(
+            field, "", f"has a JSON Pointer of more than {json_pointer.MAX_LENGTH} characters"
+        )
     try:
         json_pointer.to_path(pointer)
     except ValueError as error:
-        raise _invalid(field, place, f"refers by what is {error}") from None
+        raise invalid_reference(field, place, f"refers by what is {error}") from None
     return Reference(place=place, step=step, pointer=pointer)
 
 
@@ -99,7 +101,8 @@ def _put(value: Any, path: list[str], new: Any) -> Any:
     return [child if str(index) == token else element for index, element in enumerate(value)]
 
 
-def _invalid(field: str, place: str, description: str) -> InterlockError:
+def invalid_reference(field: str, place: str, description: str) -> InterlockError:
+    """Error for a reference, or what looks like one, at the JSON Pointer `place` in the arguments of `field`."""
     return InterlockError(
         reason=ErrorReason.INVALID_FIELD,
         message=f"`{field}#{place[: json_pointer.MAX_LENGTH]}` {description}",

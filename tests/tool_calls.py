@@ -7,10 +7,13 @@ from interlock.core.catalog import CatalogFile, Effect, Tool, ToolEntry, build_c
 from interlock.ports import ToolCall, ToolResult, ToolRunner
 
 
-def a_tool(server: str = "odd", name: str = "echo", **entry: Any) -> Tool:
+def a_tool(
+    server: str = "odd", name: str = "echo", *, roots: Mapping[str, str] | None = None, **entry: Any
+) -> Tool:
     """The tool of this name, of a catalog with nothing else."""
     stated = ToolEntry(**({"name": name, "arguments": {"type": "object"}, "effects": (Effect.READ,)} | entry))
-    return build_catalog([CatalogFile(gateway="gateway-1", server=server, tools=(stated,))]).tools[name]
+    file = CatalogFile(gateway="gateway-1", server=server, roots=dict(roots or {}), tools=(stated,))
+    return build_catalog([file]).tools[name]
 
 
 def a_call(tool: Tool, arguments: Mapping[str, Any], /, **changes: Any) -> ToolCall:

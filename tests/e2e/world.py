@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import re
 import shutil
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -21,7 +24,7 @@ from interlock.compose.settings import load_settings
 from interlock.core.identity import CallerKind
 from interlock.core.record import RecordType, fields
 from interlock.core.tool_listing import listed_digest
-from tests.e2e.processes import Server, run_interlock
+from tests.e2e.processes import Server, run_interlock, wait_until
 from tests.waiting import PATIENCE_SECONDS
 
 Client = TypeVar("Client", Interlock, AsyncInterlock)
@@ -110,11 +113,13 @@ class World:
         if "jwks_file" not in gateway:
             gateway["jwks_url"] = f"{scheme}://{self.service.http}/.well-known/jwks.json"
         self._until_ready(self.service)
+        if hasattr(self, "gateway") and self.gateway.process.poll() is None:
+            self.until_heard()
         return self.service
 
-    def start_gateway(self) -> Server:
-        """Start the gateway, and wait until it can do its work."""
-        self.gateway = self._start("gateway", "gateway")
+    def start_gateway(self, *way_in: str) -> Server:
+        """Start the gateway, with another way in where one is named, and wait until it can do its work."""
+        self.gateway = self._start("gateway", "gateway", *way_in)
         self._until_ready(self.gateway)
         return self.gateway
 
@@ -131,7 +136,17 @@ class World:
             self.start_service()
         if self.gateway.process.poll() is not None:
             self.start_gateway()
+        self.until_heard()
         return self
+
+    def until_heard(self) -> None:
+        """Return when the gateway has heard from the service what is frozen now.
+
+        Of three answers from now on the first may have been on its way, and the third was not asked for before the
+        second was heard.
+        """
+        before = self._answers_to_gateway()
+        wait_until(lambda: self._answers_to_gateway() >= before + 3)
 
     def write_settings(self, *, name: str = "interlock.toml", **changes: Any) -> Path:
         """Write the settings with some of them changed, as `{"service": {"listen": ...}}`."""
@@ -217,13 +232,23 @@ class World:
         }
         return kind(self.service.grpc, **(stated | dict(options)))
 
-    def _start(self, verb: str, part: str) -> Server:
+    def _start(self, verb: str, part: str, *options: str) -> Server:
         self.write_settings()
         name = f"{verb}-{len(self._started) + 1}"
-        server = Server(verb, self.folder, name, {"INTERLOCK_OPA": str(self.opa)})
+        server = Server(verb, self.folder, name, {"INTERLOCK_OPA": str(self.opa)}, *options)
         self._started.append(server)
         self.settings[part] |= {"listen": server.grpc, "http_listen": server.http}
         return server
+
+    def _answers_to_gateway(self) -> int:
+        trust = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
+        address = f"{'https' if trust else 'http'}://{self.service.http}/metrics"
+        with urllib.request.urlopen(address, context=trust, timeout=PATIENCE_SECONDS) as answer:
+            shown = answer.read().decode()
+        found = re.search(
+            r'^interlock_call_seconds_count\{code="OK",method="Attend"\} (\S+)$', shown, re.MULTILINE
+        )
+        return int(float(found[1])) if found else 0
 
     def _until_ready(self, server: Server) -> None:
         with Interlock(

@@ -2,34 +2,68 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from interlock.cli.options import DEFAULT_CONFIG, AsJson, Config, settings_of
 from interlock.cli.output import print_json, print_line, print_table
 
+if TYPE_CHECKING:
+    from interlock.compose.catalog_tools import Imported
+
 application = typer.Typer(help="The tools that exist.", no_args_is_help=True)
 
 
 @application.command("import")
 def import_(
-    server: Annotated[str, typer.Argument(help="Name of an MCP server in `[gateway.servers]`.")],
-    output: Annotated[Path, typer.Option(help="File to write.")],
+    output: Annotated[Path, typer.Option(help="File to write; with `--all`, folder of the files.")],
+    server: Annotated[
+        str, typer.Argument(help="Name of an MCP server in `[gateway.servers]` or `mcp_servers`.")
+    ] = "",
+    all: Annotated[
+        bool, typer.Option("--all", help="Import every server, each into a file of its name.")
+    ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Write the file anew, and lose what was edited in it.")
+        bool, typer.Option("--replace", help="Make the file anew; what you wrote of its tools is kept.")
     ] = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Ask an MCP server for its tools and write a catalog file of them.
+    """Ask MCP servers for their tools and write catalog files of them.
 
-    Look it through: the effects come from the server's own hints, at worst `write, delete`, and a server may lie.
+    Look them through: the effects come from the servers' own hints, at worst `write, delete`, and a server may lie.
+    What changed against the file that is replaced is told: read it before the tools are called again.
     """
     from interlock.compose import catalog_tools  # noqa: PLC0415 - it loads the MCP SDK
 
-    file = asyncio.run(catalog_tools.import_catalog(settings_of(config), server))
-    catalog_tools.write_catalog(file, output, replace=replace)
-    print_line(f"{len(file.tools)} tools of `{server}` are in {output}; check the effects of each")
+    if bool(server) == all:
+        raise typer.BadParameter("expected the name of one server, or --all")
+    settings = settings_of(config)
+    if all:
+        imports = asyncio.run(catalog_tools.import_all(settings, output, replace=replace))
+    else:
+        imports = [asyncio.run(catalog_tools.import_catalog(settings, server, output, replace=replace))]
+    for each in imports:
+        _tell(each)
+
+
+def _tell(imported: "Imported") -> None:
+    print_line(
+        f"{len(imported.file.tools)} tools of `{imported.server}` are in {imported.path}; check the effects of each"
+    )
+    renamed = [entry for entry in imported.file.tools if entry.listed_name]
+    for entry in renamed:
+        print_line(f"  named: {entry.listed_name} is {entry.name}")
+    if (changes := imported.changes) is None:
+        return
+    if changes.nothing:
+        print_line("  nothing changed at the server")
+    for name in changes.added:
+        print_line(f"  added: {name}")
+    for name in changes.removed:
+        print_line(f"  removed: {name}")
+    for name, what in changes.changed.items():
+        print_line(f"  changed: {name} ({', '.join(what)})")
 
 
 @application.command("list")

@@ -3,7 +3,8 @@
 The claims are the server's own: a person reads the file before it is used.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -72,6 +73,33 @@ def import_tool(listed: Mapping[str, Any], *, name: str = "") -> ToolEntry:
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
         raise CatalogError(f"tool `{own}`: `{problem['loc'][0]}`: {problem['msg'].lower()}") from error
+
+
+def names_of(
+    listed: Mapping[str, Collection[str]],
+    *,
+    taken: Collection[str] = (),
+    kept: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> dict[str, dict[str, str]]:
+    """For each server the catalog's names of the tools that it lists, by the names that it lists them with.
+
+    A name stays as it is, unless it is `taken` or two servers list it, in any case of letters: then it becomes
+    `SERVER__NAME`, for each of them. `kept` are names that a catalog has already; they stay.
+    """
+    kept_by_all = {name.casefold() for names in kept.values() for name in names.values()}
+    new = {
+        server: [name for name in names if name not in kept.get(server, {})]
+        for server, names in listed.items()
+    }
+    counted = Counter(name for names in new.values() for name in {each.casefold() for each in names})
+    clashing = {name for name, count in counted.items() if count > 1} | kept_by_all
+    clashing |= {name.casefold() for name in taken}
+
+    def named(server: str, name: str) -> str:
+        own = kept.get(server, {}).get(name)
+        return own or (f"{server}__{name}" if name.casefold() in clashing else name)
+
+    return {server: {name: named(server, name) for name in names} for server, names in listed.items()}
 
 
 def effects_of(annotations: Mapping[str, Any]) -> tuple[Effect, ...]:

@@ -14,6 +14,7 @@ from interlock.core.catalog_import import (
     effects_of,
     import_tool,
     import_tools,
+    names_of,
     sensitive_pointers,
 )
 
@@ -185,3 +186,44 @@ def test_a_gateway_or_server_that_is_no_identifier_is_refused() -> None:
     """The names of a catalog file are checked as in a file."""
     with pytest.raises(CatalogError, match="`My Server`"):
         import_tools([], gateway="gateway-1", server="My Server")
+
+
+@pytest.mark.parametrize(
+    ("listed", "taken", "kept", "names"),
+    [
+        ({"a": ["read"], "b": ["write"]}, [], {}, {"a": {"read": "read"}, "b": {"write": "write"}}),
+        (
+            {"a": ["read", "list"], "b": ["read"]},
+            [],
+            {},
+            {"a": {"read": "a__read", "list": "list"}, "b": {"read": "b__read"}},
+        ),
+        ({"a": ["read"], "b": ["READ"]}, [], {}, {"a": {"read": "a__read"}, "b": {"READ": "b__READ"}}),
+        ({"a": ["read"]}, ["Read"], {}, {"a": {"read": "a__read"}}),
+        (
+            {"a": ["read"], "b": ["read"]},
+            [],
+            {"a": {"read": "read"}},
+            {"a": {"read": "read"}, "b": {"read": "b__read"}},
+        ),
+        ({"a": ["read"]}, ["read"], {"a": {"read": "read-notes"}}, {"a": {"read": "read-notes"}}),
+        ({"a": ["read", "list"]}, [], {"a": {"read": "list"}}, {"a": {"read": "list", "list": "a__list"}}),
+    ],
+    ids=["no-clash", "both", "another-case", "taken", "kept-first", "renamed", "renamed-to-a-listed-one"],
+)
+def test_tools_keep_their_names_unless_they_clash(
+    listed: dict[str, list[str]],
+    taken: list[str],
+    kept: dict[str, dict[str, str]],
+    names: dict[str, dict[str, str]],
+) -> None:
+    """A name that two servers list is prefixed with the server's for both; one that a catalog has stays (case 55)."""
+    assert names_of(listed, taken=taken, kept=kept) == names
+
+
+def test_a_tool_that_is_named_otherwise_says_what_its_server_calls_it() -> None:
+    """The catalog's name is given, and the server's is what is called."""
+    [entry] = import_tools(
+        [{"name": "read", "inputSchema": {}}], gateway="g", server="a", names={"read": "a__read"}
+    ).tools
+    assert (entry.name, entry.name_at_server) == ("a__read", "read")

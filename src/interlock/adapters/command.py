@@ -71,6 +71,10 @@ class _PreparedCommand:
         failed = ended.exit_status != 0 or ended.stdout.truncated or ended.stderr.truncated
         return ToolResult(failed=failed, value=_told(ended))
 
+    def describe(self) -> Mapping[str, Any]:
+        """As ports.Describable: the command's words, before it is wrapped in its sandbox."""
+        return {"argv": list(self._command.words)}
+
     async def close(self) -> None:
         """Nothing is held."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 import h11
 import httpcore2
@@ -133,6 +134,10 @@ class PreparedHttpCall:
             if self._transport.sent:
                 raise ToolOutcomeUnknown(f"the service gave no answer: {type(error).__name__}") from error
             return ToolResult(failed=True, value={"error": f"{_why(error)}; nothing was sent"})
+
+    def describe(self) -> Mapping[str, Any]:
+        """As ports.Describable: the request's method and URL."""
+        return {"method": self._asked.method, "url": str(self._asked.address)}
 
     async def close(self) -> None:
         """Close the connection."""

@@ -116,7 +116,7 @@ class Obliged:
         most = self.max_result_bytes
         if encoded.omitted:
             return f"not returned: {encoded.size} bytes, and {most} are the most"
-        return f"within {most} bytes"
+        return f"at most {most} bytes returned"
 
     def _clear_write(self, write: MemoryWrite) -> MemoryWrite:
         """Its key is the tool's words too."""
@@ -187,16 +187,16 @@ def _kept_to(
         case Sandbox():
             return _sandboxed(obliged.sandbox or obligation)
         case kinds.RequireIdempotencyKey():
-            return "the token's id went with the call"
+            return "the key is the token's id"
         case kinds.DryRun():
             return NOTHING_RAN
     assert_never(obligation)
 
 
 def _sandboxed(sandbox: Sandbox) -> str:
-    network = "with network" if sandbox.network else "without network"
-    written = ", ".join(f"`{root}`" for root in sandbox.writable) or "no root"
-    return f"in a sandbox {network} that may write to {written}"
+    network = "network as the catalog has it" if sandbox.network else "no network"
+    written = ", ".join(f"`{root}`" for root in sandbox.writable) or "nothing"
+    return f"in a sandbox: {network}, writing to {written}"
 
 
 def _places(count: int, done: str) -> str:

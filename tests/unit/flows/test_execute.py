@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from interlock.core.canonical import canonicalize, digest, digest_of
+from interlock.core.canonical import canonicalize, digest, digest_of, parse_canonical
 from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, build_catalog
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult
@@ -370,6 +370,8 @@ async def test_a_timeout_obligation_limits_the_tool(
         {"type": "timeout", "seconds": None},
         {"type": "timeout", "seconds": 5, "grace": 1},
         {"type": "cap"},
+        {"type": "sandbox"},
+        {"type": "require_idempotency_key"},
     ],
     ids=str,
 )
@@ -381,6 +383,82 @@ async def test_an_obligation_that_is_not_fully_understood_refuses(
     assert refusal.reason == ErrorReason.OBLIGATION_UNSUPPORTED
     assert refusal.metadata == {"obligation": obligation["type"]}
     assert world.tools.calls == []
+
+
+SECRET = "ghp_" + "a1B2" * 9
+REDACTING = {"type": "redact_result", "patterns": ["secrets"]}
+
+
+async def test_what_is_redacted_reaches_neither_caller_nor_outcome(world: World) -> None:
+    """The answer is cleared before it is digested, returned, kept and reported; so is what it says it wrote."""
+
+    async def works(call: ToolCall) -> ToolResult:
+        writes = (MemoryWrite(key=SECRET, version=1, digest=""),)
+        return ToolResult(failed=False, value={"text": SECRET}, memory_writes=writes)
+
+    world.tools.behave = works
+    result = await world.executor.execute(world.call(obligations=[REDACTING]))
+    [outcome] = await world.ledger.undelivered(10)
+    left = canonicalize({"text": "[redacted]"})
+    assert (result.result_json, outcome.result, outcome.result_digest) == (left, left, digest(left))
+    assert outcome.memory_writes == (MemoryWrite(key="[redacted]", version=1, digest=""),)
+    told = (ObligationResult(type="redact_result", detail="1 place redacted"),)
+    assert (result.obligation_results, outcome.obligation_results) == (told, told)
+    assert SECRET not in repr(world.ledger.executions)
+
+
+async def test_of_an_answer_that_is_to_be_cleared_no_word_comes_before(world: World) -> None:
+    """Progress is told in numbers only: a tool's words on the way may hold what would be redacted in its answer."""
+    heard: list[tuple[float, float | None, str]] = []
+
+    async def hear(done: float, total: float | None, words: str) -> None:
+        heard.append((done, total, words))
+
+    async def works(call: ToolCall) -> ToolResult:
+        assert call.progress
+        await call.progress(1, 2, SECRET)
+        return ToolResult(failed=False, value=None)
+
+    world.tools.behave = works
+    await world.executor.execute(replace(world.call(obligations=[REDACTING]), progress=hear))
+    await world.executor.execute(replace(world.call(jti="token-2"), progress=hear))
+    assert heard == [(1, 2, ""), (1, 2, SECRET)]
+
+
+async def test_the_connector_hears_of_the_cap(world: World) -> None:
+    """It need not read more of an answer than may be returned."""
+    await world.executor.execute(world.call(obligations=[{"type": "max_result_bytes", "bytes": 100}]))
+    assert [call.max_result_bytes for call in world.tools.calls] == [100]
+
+
+async def test_a_dry_run_redeems_and_runs_nothing(world: World) -> None:
+    """The caller hears which call would have been made, the token is used, and nothing was spent."""
+    call = world.call(obligations=[{"type": "dry_run"}])
+    result = await world.executor.execute(call)
+    assert parse_canonical(result.result_json) == {
+        "dry_run": True,
+        "tool": "files/write",
+        "server": "files",
+        "connector": "mcp",
+        "arguments_digest": digest_of(ARGUMENTS),
+    }
+    assert world.tools.calls == []
+    [outcome] = await world.ledger.undelivered(10)
+    assert outcome.kind == result.kind == OutcomeKind.SUCCEEDED
+    assert outcome.usage == Usage(cost=0, model_tokens=0, compute_milliseconds=0)
+    assert outcome.obligation_results == (ObligationResult(type="dry_run", detail="nothing ran"),)
+    assert (await world.refused(call)).reason == ErrorReason.TOKEN_ALREADY_REDEEMED
+
+
+async def test_what_no_answer_came_of_kept_to_its_obligations(world: World) -> None:
+    """An unknown outcome tells as well what was done, and that there was nothing to redact."""
+    world.tools.behave = answer_nothing
+    await world.executor.execute(world.call(obligations=[{"type": "timeout", "seconds": 5}, REDACTING]))
+    [outcome] = await world.ledger.undelivered(10)
+    assert outcome.obligation_results == (
+        ObligationResult(type="timeout", detail="limited to 5 s"),
+        ObligationResult(type="redact_result", detail="no answer came"),
+    )
 
 
 async def test_a_tool_that_cannot_be_called_leaves_the_token_unused(world: World) -> None:

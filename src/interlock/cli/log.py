@@ -138,5 +138,9 @@ def _what(type: RecordType, stated: dict[str, Any]) -> tuple[str, str]:
             return stated["outcome"], stated["refusal"]
         case RecordType.POLICY_ACTIVATION:
             return "active", json.dumps(stated["revision"])
-        case RecordType.FREEZE | RecordType.TOOL_DRIFT | RecordType.RECONCILIATION:
+        case RecordType.FREEZE:
+            return f"{stated['change']}: {stated['scope']} {stated['frozen_name']}".rstrip(), stated[
+                "comment"
+            ]
+        case RecordType.TOOL_DRIFT | RecordType.RECONCILIATION:
             return stated["change"], stated["comment"]

@@ -11,6 +11,7 @@ from interlock.cli import (
     credentials,
     doctor,
     executions,
+    freeze,
     gateway,
     keys,
     log,
@@ -30,7 +31,8 @@ application = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for verb in (run.up, run.serve, call.decide, call.execute, doctor.doctor):
+STOPPING = (freeze.freeze, freeze.unfreeze, freeze.freezes)
+for verb in (run.up, run.serve, call.decide, call.execute, *STOPPING, doctor.doctor):
     application.command()(verb)
 for group in (gateway, credentials, catalog, keys, token, log, session, executions, policy):
     application.add_typer(group.application, name=group.__name__.rpartition(".")[2])

@@ -303,3 +303,97 @@ async def test_a_closed_writer_refuses(path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="closed"):
             await writer.write(insert("too late"))
     assert read_only(path) == [str(number) for number in range(10)]
+
+
+# --- many in one transaction ------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def writing_together(path: Path) -> AsyncIterator[tuple[SingleWriter, threading.Event]]:
+    """A writer whose next operations wait for the event, so that they share a transaction."""
+    writer = SingleWriter(
+        open_database(path, APPLICATION_ID, MIGRATIONS), limit_seconds=LIMIT_SECONDS * 20, together=8
+    )
+    busy = threading.Event()
+    holding = asyncio.ensure_future(writer.read(lambda db: busy.wait()))
+    await until(lambda: writer._running != ())
+    try:
+        yield writer, busy
+    finally:
+        busy.set()
+        await holding
+        await writer.close()
+
+
+async def test_writes_that_wait_share_a_transaction_and_each_has_its_answer(path: Path) -> None:
+    """Of several in one transaction one that raises undoes its own, and its neighbours are there."""
+
+    def refuse(db: apsw.Connection) -> None:
+        insert("refused")(db)
+        raise KeyError("refused")
+
+    async with writing_together(path) as (writer, busy):
+        works = [writer.write(insert("one")), writer.write(refuse), writer.write(insert("two"))]
+        waiting = asyncio.gather(*works, return_exceptions=True)
+        await until(lambda: writer._jobs.qsize() == len(works))
+        busy.set()
+        one, refused, two = await waiting
+        assert isinstance(refused, KeyError)
+        assert not isinstance(one, Exception)
+        assert not isinstance(two, Exception)
+        assert read_only(path) == ["one", "two"]
+
+
+async def test_a_write_that_fails_is_tried_apart_from_its_neighbours(path: Path) -> None:
+    """An error of the database in one of several leaves the others theirs."""
+    async with writing_together(path) as (writer, busy):
+        works = [
+            writer.write(insert("one")),
+            writer.write(lambda db: db.execute("INSERT INTO notes VALUES (NULL)")),
+            writer.write(insert("two")),
+        ]
+        waiting = asyncio.gather(*works, return_exceptions=True)
+        await until(lambda: writer._jobs.qsize() == len(works))
+        busy.set()
+        answers = await waiting
+        assert [isinstance(answer, StoreUnavailable) for answer in answers] == [False, True, False]
+        assert read_only(path) == ["one", "two"]
+
+
+async def test_one_of_several_that_is_given_up_leaves_nothing(path: Path) -> None:
+    """A write whose caller leaves while its neighbours are written is not there, and they are."""
+    leave = threading.Event()
+    left = threading.Event()
+
+    def slow(db: apsw.Connection) -> None:
+        insert("slow")(db)
+        leave.set()
+        left.wait()
+
+    async with writing_together(path) as (writer, busy):
+        leaving = asyncio.ensure_future(writer.write(insert("leaving")))
+        await until(lambda: writer._jobs.qsize() == 1)
+        staying = asyncio.ensure_future(writer.write(slow))
+        await until(lambda: writer._jobs.qsize() == 2)
+        busy.set()
+        await until(leave.is_set)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        left.set()
+        await staying
+        assert read_only(path) == ["slow"]
+
+
+async def test_a_disk_that_fails_fails_all_of_a_transaction(path: Path) -> None:
+    """Where the one commit of several fails none is there, and all are told so (case 16)."""
+    with BrokenDisk() as disk:
+        async with writing_together(path) as (writer, busy):
+            works = [writer.write(insert(str(number))) for number in range(5)]
+            waiting = asyncio.gather(*works, return_exceptions=True)
+            await until(lambda: writer._jobs.qsize() == len(works))
+            disk.fails = "xSync"
+            busy.set()
+            assert all(isinstance(answer, StoreUnavailable) for answer in await waiting)
+            disk.fails = ""
+            await writer.write(insert("after"))
+            assert read_only(path) == ["after"]

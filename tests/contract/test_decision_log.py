@@ -59,6 +59,31 @@ def check_chain(found: Sequence[Record]) -> None:
         head = head_after(record)
 
 
+async def test_what_goes_with_another_record_is_stored_only_with_it(log: AnyLog) -> None:
+    """Drafts that go with one that is there already, or twice in one append, are left out whole (case 59)."""
+    whole, other = a_draft(1), a_draft(1, decision_id="other")
+    steps = [a_draft(number, once="", with_once=whole.once) for number in (2, 3)]
+    more = a_draft(4, once="", with_once=whole.once)
+    first = await log.append([whole, *steps, other, more])
+    assert [record.decision_id for record in first] == [
+        "decision-1",
+        "decision-2",
+        "decision-3",
+        "decision-1",
+        "decision-1",
+    ]
+    second = await log.append([a_draft(5), other, more])
+    assert [record.decision_id for record in second] == ["decision-5", "decision-1", "decision-1"]
+    found = await everything(log)
+    assert [record.decision_id for record in found] == [
+        "decision-1",
+        "decision-2",
+        "decision-3",
+        "decision-5",
+    ]
+    check_chain(found)
+
+
 async def test_a_new_log_is_empty(log: AnyLog) -> None:
     """Before the first record there is nothing, and the head says so."""
     assert await log.head() == EMPTY

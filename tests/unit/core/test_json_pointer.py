@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.json_pointer import MAX_LENGTH, append, from_path, replace_at, to_path
+from interlock.core.json_pointer import MAX_LENGTH, append, from_path, replace_at, to_path, value_at
 
 # RFC 6901 5, but for the empty pointer.
 RFC_DOCUMENT: dict[str, Any] = {
@@ -139,3 +139,19 @@ def test_original_stays_as_it_is(value: Any, path: list[str]) -> None:
     before = copy.deepcopy(value)
     replace_at(value, from_path(path), conceal)
     assert value == before
+
+
+@pytest.mark.parametrize(("pointer", "value"), RFC_POINTERS.items(), ids=repr)
+def test_a_pointer_leads_where_the_rfc_says(pointer: str, value: Any) -> None:
+    """RFC 6901 5, each of its examples."""
+    assert value_at(RFC_DOCUMENT, pointer) == value
+    assert value_at(RFC_DOCUMENT, "") is RFC_DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "pointer", ["/none", "/foo/2", "/foo/01", "/foo/-", "/foo/bar", "/foo/*", "/a~1b/c", "/*"]
+)
+def test_a_pointer_that_leads_nowhere_leads_to_nothing_else(pointer: str) -> None:
+    """No wildcard, no index of another form, nothing inside of a number."""
+    with pytest.raises(LookupError):
+        value_at(RFC_DOCUMENT, pointer)

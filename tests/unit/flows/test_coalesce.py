@@ -253,3 +253,28 @@ async def test_draining_answers_everything_that_was_taken(
 async def test_draining_an_idle_service_returns_at_once(coalescer: Coalescer[str, str]) -> None:
     """There is nothing to wait for when nothing was taken."""
     await coalescer.drain()
+
+
+async def test_a_batch_is_as_heavy_as_its_items(batches: Batches) -> None:
+    """What counts for several takes their room; what is heavier than a batch goes alone, and in its turn (case 59)."""
+    coalescer = Coalescer(batches.run, Bounds(batch=3, in_flight=1, waiting=20), weigh=len)
+    coalescer.submit(["first"], limit_seconds=LIMIT)
+    futures = coalescer.submit(["a", "bb", "c", "heavy", "d"], limit_seconds=LIMIT)
+    await settle()
+    for number in range(5):
+        await batches.answer(number)
+    assert batches.taken == [["first"], ["a", "bb"], ["c"], ["heavy"], ["d"]]
+    assert await asyncio.gather(*futures) == ["A", "BB", "C", "HEAVY", "D"]
+
+
+async def test_a_result_that_nobody_hears_is_told(batches: Batches) -> None:
+    """What was done for a caller that had left meanwhile is told, so that it can be undone."""
+    unheard: list[tuple[str, str]] = []
+    coalescer: Coalescer[str, str] = Coalescer(
+        batches.run, Bounds(batch=3), unheard=lambda item, result: unheard.append((item, result))
+    )
+    [first] = coalescer.submit(["first"], limit_seconds=LIMIT)
+    await settle()
+    first.cancel()
+    await batches.answer(0)
+    assert unheard == [("first", "FIRST")]

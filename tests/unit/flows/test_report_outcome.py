@@ -11,7 +11,7 @@ from interlock.core.conclusion import conclude, policy_input
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.observing import Observed
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import Finding, ObligationResult, Outcome, OutcomeKind, Reconciliation
 from interlock.core.record import Record, RecordType
 from interlock.flows.report_outcome import Reporting, report_outcome
 from tests.fakes import NOON, MemoryDecisionLog, SettableClock
@@ -92,6 +92,40 @@ async def test_an_end_that_becomes_known_later_is_another_record(log: MemoryDeci
     await report(log, kind=OutcomeKind.UNKNOWN)
     await report(log)
     assert [records.fields(record)["outcome"] for record in log.records[2:]] == ["unknown", "succeeded"]
+
+
+async def test_what_became_of_obligations_is_on_record(log: MemoryDecisionLog) -> None:
+    """The record tells of each obligation in the decision's order."""
+    results = tuple(ObligationResult(type=name, detail="done") for name in ("timeout", "redact_result"))
+    stated = records.fields(await report(log, obligation_results=results))
+    assert stated["obligation_results"] == [
+        {"type": "timeout", "detail": "done"},
+        {"type": "redact_result", "detail": "done"},
+    ]
+
+
+A_FINDING = Reconciliation(finding=Finding.NOT_RUN, comment="no such file", found_by="ada", time=LATER)
+
+
+@pytest.mark.parametrize("reported_before", [False, True])
+async def test_a_finding_is_a_record_of_its_own_once(log: MemoryDecisionLog, reported_before: bool) -> None:
+    """What a person found stands beside the outcome, once, whatever is reported again (cases 15 and 25)."""
+    if reported_before:
+        await report(log, kind=OutcomeKind.UNKNOWN)
+    for found in (A_FINDING, A_FINDING, replace(A_FINDING, finding=Finding.FAILED)):
+        recorded = await report(log, kind=OutcomeKind.UNKNOWN, reconciliation=found)
+        assert recorded == log.records[2]
+    outcome, reconciliation = log.records[2:]
+    assert records.fields(outcome)["outcome"] == "unknown"
+    assert reconciliation.type is RecordType.RECONCILIATION
+    assert (reconciliation.decision_id, reconciliation.tenant) == ("decision-1", "acme")
+    stated = records.fields(reconciliation)
+    assert (stated["change"], stated["comment"], stated["found_by"]) == ("not_run", "no such file", "ada")
+    assert (stated["execution_id"], stated["jti"]) == ("execution-1", "token-1")
+    assert (stated["requested_by"], stated["find_time"]) == (
+        "gateway/gateway-1",
+        "2026-03-01T12:01:00.000000Z",
+    )
 
 
 async def test_a_refusal_is_an_outcome_too(log: MemoryDecisionLog) -> None:

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from interlock.core.decision import Decision, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.outcome import MAX_RESULT_KEPT_BYTES, MemoryWrite, Outcome, OutcomeKind, Usage
+from interlock.core.outcome import (
+    MAX_RESULT_KEPT_BYTES,
+    Finding,
+    MemoryWrite,
+    ObligationResult,
+    Outcome,
+    OutcomeKind,
+    Reconciliation,
+    Usage,
+)
 from interlock.rpc import wire
 from interlock.v1 import decision_service_pb2, outcome_pb2, proposal_pb2
 from tests.fakes import NOON
@@ -44,11 +53,17 @@ writes = st.builds(
     version=st.integers(0, 2**53 - 1),
     digest=st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=128),
 )
+results = st.builds(
+    ObligationResult,
+    type=st.text(st.characters(codec="utf-8"), max_size=64),
+    detail=st.text(st.characters(codec="utf-8"), max_size=1_024),
+)
 reports: dict[str, Any] = {
     "result": st.binary(max_size=100),
     "result_truncated": st.booleans(),
     "usage": st.none() | st.builds(Usage, cost=counts, model_tokens=counts, compute_milliseconds=counts),
     "memory_writes": st.lists(writes, max_size=4).map(tuple),
+    "obligation_results": st.lists(results, max_size=4).map(tuple),
 }
 
 
@@ -69,6 +84,26 @@ def test_a_result_that_is_too_long_is_cut_and_recorded() -> None:
     assert received.result_truncated
     just = replace(OUTCOME, result=b"x" * MAX_RESULT_KEPT_BYTES)
     assert not wire.reported_outcome(wire.outcome_report(just)).result_truncated
+
+
+def test_obligations_that_say_too_much_are_cut_and_recorded() -> None:
+    """Neither number nor length of what is told of obligations keeps an outcome off the record."""
+    told = replace(OUTCOME, obligation_results=(ObligationResult(type="t" * 65, detail="d" * 1_025),) * 65)
+    received = wire.reported_outcome(wire.outcome_report(told)).obligation_results
+    assert received == (ObligationResult(type="t" * 64, detail="d" * 1_024),) * 64
+
+
+@pytest.mark.parametrize("finding", list(Finding))
+def test_a_finding_arrives_as_it_was_sent(finding: Finding) -> None:
+    """What a person found of an unknown outcome is what the decision service reads."""
+    found = Reconciliation(finding=finding, comment="not there", found_by="", time=NOON)
+    sent = replace(OUTCOME, kind=OutcomeKind.UNKNOWN, reconciliation=found)
+    assert wire.reported_outcome(wire.outcome_report(sent)) == sent
+
+
+def a_finding(**changes: Any) -> decision_service_pb2.ReportOutcomeRequest:
+    stated = {"finding": outcome_pb2.FINDING_FAILED, "comment": "c"} | changes
+    return a_report(outcome=outcome_pb2.OUTCOME_UNKNOWN, reconciliation=outcome_pb2.Reconciliation(**stated))
 
 
 def a_report(**changes: Any) -> decision_service_pb2.ReportOutcomeRequest:
@@ -97,6 +132,11 @@ def a_report(**changes: Any) -> decision_service_pb2.ReportOutcomeRequest:
         ),
         (a_report(memory_writes=[outcome_pb2.MemoryWrite(key="k")] * 257), "memory_writes"),
         (a_report(execution_id="e" * 65), "execution_id"),
+        (a_report(reconciliation=outcome_pb2.Reconciliation()), "reconciliation"),
+        (a_finding(finding=outcome_pb2.FINDING_UNSPECIFIED), "reconciliation.finding"),
+        (a_finding(comment=""), "reconciliation.comment"),
+        (a_finding(comment="c" * 1_025), "reconciliation.comment"),
+        (a_finding(found_by="f" * 129), "reconciliation.found_by"),
     ],
 )
 def test_an_outcome_out_of_bounds_is_told_with_its_place(

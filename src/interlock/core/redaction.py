@@ -206,10 +206,11 @@ class _Redactor:
 
     def _plain(self, text: str, nested: int) -> str:
         cleared = self._marked(text)
-        decoded = _decoded(cleared)
-        if decoded is not None and self._text(decoded, nested + 1) != decoded:
-            return REDACTED
-        return cleared
+        decoded, before = _decoded(cleared), self.places
+        if decoded is None or self._text(decoded, nested + 1) == decoded:
+            return cleared
+        self.places = before
+        return self._whole(cleared)
 
     def _marked(self, text: str) -> str:
         """Until nothing more is found, for a mark may make something of what stands beside it."""

@@ -69,7 +69,7 @@ async def test_a_gateway_with_commands_starts_only_with_a_sandbox(
 
 async def test_a_folder_that_cannot_be_bound_is_told_with_its_tool(tmp_path: Path) -> None:
     """A root that is not there is found at the start, not when a token was redeemed for it."""
-    with pytest.raises(SandboxError, match="tool `list`: .*Can't find source path"):
+    with pytest.raises(SandboxError, match=r"tool `list`: .*Can't find source path"):
         await command_servers(settings(tmp_path, tools={}), a_catalog(tmp_path / "gone"))
 
 

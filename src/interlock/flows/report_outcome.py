@@ -1,13 +1,15 @@
 """A gateway tells what it did: the decision log keeps it, and what the decision had taken is settled."""
 
 import asyncio
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from interlock.core import record, settling
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.outcome import Outcome, OutcomeKind, Reconciliation
+from interlock.core.plan_cell import NoteFinding, plan_key
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
 from interlock.core.session import Measuring
 from interlock.ports import Clock, DecisionLog, RecordReader
@@ -46,7 +48,8 @@ async def report_outcome(outcome: Outcome, caller: Caller, reporting: Reporting)
     draft = await asyncio.to_thread(_draft, outcome, caller, fields, reporting, first=not ran_before)
     drafts = [draft]
     if outcome.reconciliation is not None:
-        drafts.append(_finding_draft(outcome, outcome.reconciliation, caller, draft))
+        finding = _finding_draft(outcome, outcome.reconciliation, caller, draft.timestamp)
+        drafts.append(replace(finding, change=_finding_in_plan(fields, outcome.reconciliation, finding)))
     recorded, *_ = await reporting.log.append(drafts)
     return recorded
 
@@ -97,12 +100,14 @@ def _draft(
     )
 
 
-def _finding_draft(outcome: Outcome, found: Reconciliation, caller: Caller, reported: Draft) -> Draft:
-    """A person's finding, once: it stands beside the outcome, and settles nothing anew."""
-    return replace(
-        reported,
+def _finding_draft(outcome: Outcome, found: Reconciliation, caller: Caller, now: datetime) -> Draft:
+    """A person's finding, once: it stands beside the outcome, of no session, and settles nothing anew."""
+    return Draft(
         type=RecordType.RECONCILIATION,
+        tenant=caller.tenant,
         once=f"reconciliation/{caller.tenant}/{caller.name}/{outcome.execution_id}",
+        decision_id=outcome.decision_id,
+        timestamp=now,
         fields={
             "requested_by": f"{caller.kind}/{caller.name}",
             "credential_id": caller.credential_id,
@@ -113,8 +118,16 @@ def _finding_draft(outcome: Outcome, found: Reconciliation, caller: Caller, repo
             "found_by": found.found_by,
             "find_time": rfc3339(found.time),
         },
-        change=None,
     )
+
+
+def _finding_in_plan(fields: dict[str, Any], found: Reconciliation, draft: Draft) -> NoteFinding | None:
+    """What the finding changes for the plan that the call is a step of."""
+    plan = fields.get("plan")
+    if plan is None:
+        return None
+    key = plan_key(draft.tenant, plan["decision_id"])
+    return NoteFinding(key=key, step=plan["step"], finding=found.finding, at=draft.timestamp)
 
 
 async def _ran_before(outcome: Outcome, caller: Caller, reader: RecordReader) -> bool:

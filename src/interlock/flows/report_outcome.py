@@ -1,7 +1,7 @@
 """A gateway tells what it did: the decision log keeps it, and what the decision had taken is settled."""
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 

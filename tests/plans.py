@@ -11,7 +11,7 @@ from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, buil
 from interlock.core.decision import Decision, StepDecision
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import Finding, Outcome, OutcomeKind, Reconciliation
 from interlock.core.plan import PlanProposal, RawPlan, RawStep, normalize_plan, normalize_request
 from interlock.core.plan_step import StepReference
 from interlock.core.proposal import Context, Proposal, RawProposal
@@ -132,6 +132,7 @@ class PlanWorld(SessionWorld):
         gateway: Caller = GATEWAY,
         truncated: bool = False,
         refusal: ErrorReason | None = None,
+        found: Finding | None = None,
     ) -> Record:
         """What a gateway reports of the step's token."""
         data = canonicalize(result) if kind is OutcomeKind.SUCCEEDED else b""
@@ -147,9 +148,14 @@ class PlanWorld(SessionWorld):
             end_time=self.clock.now() + timedelta(seconds=1),
             result=data,
             result_truncated=truncated,
+            reconciliation=None if found is None else self.finding(found),
         )
         reporting = Reporting(reader=self.log, log=self.log, clock=self.clock, measuring=MEASURING)
         return await report_outcome(outcome, gateway, reporting)
+
+    def finding(self, found: Finding) -> Reconciliation:
+        """What a person found."""
+        return Reconciliation(finding=found, comment="looked into it", found_by="ada", time=self.clock.now())
 
     def claims(self, step: Decision | StepDecision) -> Claims:
         """What the step's token permits."""

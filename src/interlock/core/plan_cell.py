@@ -1,5 +1,6 @@
 """What became of a plan's steps: one cell for each allowed plan, changed by grants and outcomes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
@@ -7,11 +8,12 @@ from typing import Self
 import orjson
 
 from interlock.core.canonical import digest_of
-from interlock.core.cells import CellKind, common_cell_key
+from interlock.core.cells import CellKind, Cells, common_cell_key
 from interlock.core.errors import ErrorReason
 from interlock.core.json_pointer import value_at
 from interlock.core.moments import to_microseconds
-from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.outcome import Finding, Outcome, OutcomeKind
+from interlock.core.record import Draft
 
 KEPT = timedelta(hours=24)
 """So long after its last change a plan is known; then its steps can no longer be proposed."""
@@ -76,6 +78,34 @@ class PlanCell:
                 state.held_until = 0
         elif state.ran in ("", OutcomeKind.UNKNOWN):
             state.ran, state.values = outcome.kind.value, values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteFinding:
+    """A DraftChange: a person found out how a step of unknown end had ended. It never runs again for that.
+
+    Nothing of its result is known then, so that what refers to it stays unresolvable.
+    """
+
+    key: bytes
+    step: str
+    finding: Finding
+    at: datetime
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The plan's cell."""
+        return (self.key,)
+
+    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
+        """Note it, where the plan is known yet; the draft stays as it is."""
+        cell = cells.open(self.key, PlanCell)
+        state = cell.steps.get(self.step)
+        if state and state.ran == OutcomeKind.UNKNOWN:
+            succeeded = self.finding is Finding.SUCCEEDED
+            state.ran = (OutcomeKind.SUCCEEDED if succeeded else OutcomeKind.FAILED).value
+            cells.keep(self.key, cell, expire_time=self.at + KEPT)
+        return draft
 
 
 def digests_at(outcome: Outcome, pointers: tuple[str, ...]) -> dict[str, str]:

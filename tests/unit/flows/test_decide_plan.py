@@ -10,7 +10,7 @@ import pytest
 from interlock.core import record as records
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.outcome import OutcomeKind
+from interlock.core.outcome import Finding, OutcomeKind
 from interlock.core.plan_conclusion import combine, steps_of
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import RecordType
@@ -422,3 +422,20 @@ async def test_a_plan_and_its_steps_stand_in_the_sessions_timeline(world: PlanWo
     made = [each.event for each in entries if isinstance(each.event, DecisionMade)]
     assert [each.tool for each in made] == ["plan of 2 steps", "git_log", "git_log"]
     assert [each.number for each in entries] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("found", "due"), [(Finding.SUCCEEDED, True), (Finding.FAILED, False), (Finding.NOT_RUN, False)]
+)
+async def test_what_a_person_found_makes_the_next_step_due(
+    world: PlanWorld, found: Finding, due: bool
+) -> None:
+    """A step of unknown end counts as succeeded once somebody saw that it did; it never runs again (invariant 8)."""
+    mail = a_step("mail", ["fetch"], tool="send_mail", arguments={})
+    decision = await world.plan(FETCH, mail)
+    await world.executed(decision.steps[0], OutcomeKind.UNKNOWN, found=found)
+    again = await world.step(decision.decision_id, "mail", {}, tool="send_mail")
+    assert codes(again) == (["example.allow"] if due else ["plans.not_due"])
+    assert codes(await world.step(decision.decision_id, "fetch", {"repo_path": "fetch"})) == [
+        "plans.step_taken"
+    ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.waiting import PATIENCE_SECONDS
 
-_ANNOUNCED = re.compile(r"gRPC on (\S+), HTTP on (\S+)\n")
+_ANNOUNCED = re.compile(r"(?:gRPC|MCP) on (\S+), HTTP on (\S+)\n")
 _POLL_SECONDS = 0.02
 
 
@@ -47,7 +47,10 @@ def run_interlock(
 
 
 class Server:
-    """One `serve` or `gateway` that listens. What it says is in the files `output` and `errors`."""
+    """One `serve` or `gateway` that listens. What it says is in the files `output` and `errors`.
+
+    `grpc` is the address of its way in, which for MCP is a URL.
+    """
 
     def __init__(
         self, verb: str, folder: Path, name: str, variables: Mapping[str, str], *options: str

@@ -42,6 +42,12 @@ MISTAKES = {
         changes={"service": {"listen": "0.0.0.0:0", "tls": TLS}},
         says="the environment `dev` only listens on loopback addresses",
     ),
+    "MCP on the network without TLS": Mistake(
+        changes={"gateway": {"mcp": {"listen": "0.0.0.0:0"}}}, says="`gateway.mcp.listen`"
+    ),
+    "forward on the network without TLS": Mistake(
+        changes={"gateway": {"forward": {"listen": "0.0.0.0:0"}}}, says="`gateway.forward.listen`"
+    ),
     "no environment": Mistake(changes={"environment": None}, says="`environment`"),
     "no policy": Mistake(changes={"service": {"policy": {"directory": None}}}, says="set exactly one of"),
     "a token that lives too long": Mistake(

@@ -145,6 +145,12 @@ class Settings(BaseSettings):
                 self._check_address(
                     f"{name}.{key}", getattr(part, key), has_tls=part is not None and part.tls is not None
                 )
+        if self.gateway:
+            for name, address in (
+                ("gateway.mcp.listen", self.gateway.mcp.listen),
+                ("gateway.forward.listen", self.gateway.forward.listen),
+            ):
+                self._check_address(name, address, has_tls=self.gateway.tls is not None)
         return self
 
     def _check_address(self, name: str, address: str, *, has_tls: bool) -> None:

@@ -80,7 +80,7 @@ class Decision(_message.Message):
     policy_revision: _builtins.str
     """Revision of the policy bundle that decided: digest of its content."""
     arguments_digest: _builtins.str
-    """SHA-256 of the canonical arguments (RFC 8785), base64url without padding."""
+    """SHA-256 of the canonical arguments (RFC 8785), base64url without padding; of a plan, over all of its steps."""
     log_index: _builtins.int
     """Place of the decision's record in the decision log, from 0."""
     state_digest: _builtins.str

@@ -448,6 +448,29 @@ async def test_a_call_that_was_not_sent_is_told_as_failed() -> None:
     assert answer.headers["interlock-outcome"] == "failed"
 
 
+@pytest.mark.parametrize(
+    ("value", "body"),
+    [
+        ({"status": 200, "headers": {}, "body": "[redacted]", "body_form": "base64"}, b"[redacted]"),
+        ({"status": 200, "headers": {}, "body": "[redacted]", "body_form": "json"}, b'"[redacted]"'),
+        ({"status": 200, "headers": "[redacted]", "body": "x", "body_form": "text"}, b"x"),
+        ({"status": "[redacted]", "body": 1}, b'{"status": "[redacted]", "body": 1}'),
+        ({"omitted": "too large"}, b'{"omitted": "too large"}'),
+    ],
+    ids=["base64", "json", "headers", "status", "omitted"],
+)
+async def test_what_an_obligation_left_of_an_answer_comes_back(value: Any, body: bytes) -> None:
+    """Whatever was redacted, the rest of the answer reaches its caller."""
+
+    async def redacted(call: ToolCall) -> ToolResult:
+        return ToolResult(failed=False, value=value)
+
+    async with a_world(ScriptedTools(behave=redacted)) as world:
+        answer = await world.send("/orders/items", world.token("orders", http_arguments("GET", "/items")))
+    assert (answer.status, answer.headers["interlock-outcome"]) == (200, "succeeded")
+    assert json.loads(answer.body) == json.loads(body) if body[:1] in b'{"' else answer.body == body
+
+
 async def test_what_breaks_inside_stays_inside() -> None:
     """A defect is a 500 without a trace of it."""
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import orjson
 
+from interlock.core.canonical import canonicalize
+
 BodyForm = Literal["none", "json", "text", "base64"]
 
 TOLD_HEADERS = frozenset(
@@ -34,6 +36,8 @@ TOLD_HEADERS = frozenset(
 
 MAX_HEADER_CHARACTERS = 8_192
 
+_BASE64_QUANTUM = 4
+
 _GZIP = 16 + zlib.MAX_WBITS
 _DECODERS: Mapping[str, int | None] = {
     "": None,
@@ -42,11 +46,9 @@ _DECODERS: Mapping[str, int | None] = {
     "x-gzip": _GZIP,
     "deflate": zlib.MAX_WBITS,  # RFC 9110 8.4.1.2: in the zlib format
 }
-_TEXT = re.compile(
-    r"text/|application/(?:javascript|ecmascript|xml|yaml|toml|sql|x-www-form-urlencoded|x-ndjson|[a-z0-9.+-]+\+xml)"
-)
 _JSON = re.compile(r"(?:application/json|[a-z]+/[a-z0-9.+-]+\+json|text/json)\Z")
-_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "iso-8859-1", "latin1", "windows-1252"})
+_UTF_8 = "utf-8"
+_OTHER_CHARSETS = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,39 +73,47 @@ async def read_body(parts: AsyncIterator[bytes], encoding: str, *, at_most: int)
     return Body(data=data, complete=complete)
 
 
-def value_of(status: int, headers: Mapping[str, str], body: Body) -> dict[str, Any]:
+def value_of(status: int, headers: Mapping[str, str], body: Body, *, at_most: int) -> dict[str, Any]:
     """The answer as `{"status", "headers", "body", "body_form"}`, with `"truncated": true` where it is cut.
 
-    A body is the value that its JSON writes, text, or base64, as `body_form` says.
+    A body is the value that its JSON writes, text, or base64, as `body_form` says. Text and base64 are cut until all
+    of it has `at_most` so many bytes, so that something is returned of an answer that is too large.
     """
     told = {name: value[:MAX_HEADER_CHARACTERS] for name, value in headers.items() if name in TOLD_HEADERS}
     if not body.decoded:
         told["content-encoding"] = headers["content-encoding"][:MAX_HEADER_CHARACTERS]
     form, value = _form(headers.get("content-type", ""), body)
-    return {
-        "status": status,
-        "headers": told,
-        "body": value,
-        "body_form": form,
-        **({} if body.complete else {"truncated": True}),
-    }
+    whole = {"status": status, "headers": told, "body": value, "body_form": form}
+    return _fitted(whole if body.complete else whole | {"truncated": True}, at_most)
+
+
+def _fitted(value: dict[str, Any], at_most: int) -> dict[str, Any]:
+    if not isinstance(value["body"], str) or len(canonicalize(value)) <= at_most:
+        return value
+    cut = value | {"truncated": True}
+    # Every character of the body takes a byte or more.
+    left = max(0, len(cut["body"]) - (len(canonicalize(cut)) - at_most))
+    return cut | {"body": cut["body"][: left - left % _BASE64_QUANTUM]}
 
 
 def _form(content_type: str, body: Body) -> tuple[BodyForm, Any]:
+    """Bytes that are text are told as text whatever their type says, so that what looks into texts looks into them."""
     if not body.data and body.complete:
         return "none", None
     essence, charset = _media_type(content_type)
-    is_json = _JSON.match(essence) is not None
-    if is_json and body.complete and body.decoded:
+    if body.decoded and body.complete and _JSON.match(essence):
         try:
             return "json", orjson.loads(body.data)
         except orjson.JSONDecodeError:
             pass
-    if body.decoded and charset in _CHARSETS and (is_json or not essence or _TEXT.match(essence)):
+    if body.decoded and (charset == _UTF_8 or (essence.startswith("text/") and charset in _OTHER_CHARSETS)):
         try:
-            return "text", codecs.getincrementaldecoder(charset)().decode(body.data, final=body.complete)
+            text = codecs.getincrementaldecoder(charset)().decode(body.data, final=body.complete)
         except UnicodeDecodeError:
             pass
+        else:
+            if "\0" not in text:
+                return "text", text
     return "base64", base64.b64encode(body.data).decode()
 
 
@@ -111,7 +121,7 @@ def _media_type(content_type: str) -> tuple[str, str]:
     """Type and subtype in lower case, and the charset, UTF-8 where none is said."""
     essence, _, parameters = content_type.lower().partition(";")
     said = re.search(r"""charset\s*=\s*["']?([a-z0-9_-]{1,40})""", parameters)
-    return essence.strip(), said[1] if said else "utf-8"
+    return essence.strip(), said[1].replace("utf8", _UTF_8) if said else _UTF_8
 
 
 async def _read(

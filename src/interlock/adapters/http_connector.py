@@ -175,8 +175,9 @@ class PreparedHttpCall:
 
     async def _result(self, response: httpx2.Response, *, redirect: str = "") -> ToolResult:
         encoding = response.headers.get("content-encoding", "").strip().lower()
-        body = await read_body(response.aiter_raw(), encoding, at_most=self._call.max_result_bytes)
-        value = value_of(response.status_code, response.headers, body)
+        most = self._call.max_result_bytes
+        body = await read_body(response.aiter_raw(), encoding, at_most=most)
+        value = value_of(response.status_code, response.headers, body, at_most=most)
         if redirect:
             value["redirect"] = redirect
         return ToolResult(failed=response.status_code >= _FAILED, value=value)

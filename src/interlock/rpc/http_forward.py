@@ -6,6 +6,8 @@ The service's status, body and some headers come back as they are, and what the 
 
 import asyncio
 import base64
+import binascii
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,7 +131,7 @@ def _told(done: ExecutionResult) -> web.Response:
         return problem(_BAD_GATEWAY, "OUTCOME_UNKNOWN", detail, headers)
     value = orjson.loads(done.result_json)
     if isinstance(value, dict) and isinstance(value.get("status"), int):
-        return _as_the_service(value, headers)
+        return _as_the_service(value, headers)  # unless an obligation made something else of it
     if done.kind is OutcomeKind.FAILED:
         return problem(_BAD_GATEWAY, "CALL_FAILED", "the call failed", headers, result=value)
     return web.json_response(value, headers=headers)
@@ -137,12 +139,13 @@ def _told(done: ExecutionResult) -> web.Response:
 
 def _as_the_service(value: Mapping[str, Any], headers: dict[str, str]) -> web.Response:
     """The answer as the service gave it. JSON is in its canonical form, and text in UTF-8."""
-    said = {name: text for name, text in value.get("headers", {}).items() if _is_sendable(name, text)}
+    told = value.get("headers")
+    said = {name: text for name, text in told.items() if _is_sendable(text)} if isinstance(told, dict) else {}
     said.pop("date", None)
     if value.get("truncated"):
         headers[TRUNCATED] = "true"
     form, body = value.get("body_form"), value.get("body")
-    if form == "text" and "content-type" in said:
+    if form == "text" and said.get("content-type", "").startswith("text/"):
         said["content-type"] = f"{said['content-type'].partition(';')[0]}; charset=utf-8"
     return web.Response(status=value["status"], body=_octets(form, body), headers={**said, **headers})
 
@@ -151,11 +154,12 @@ def _octets(form: Any, body: Any) -> bytes | None:
     if form == "none" or body is None:
         return None
     if form == "base64" and isinstance(body, str):
-        return base64.b64decode(body)
-    if form == "text" and isinstance(body, str):
+        with contextlib.suppress(binascii.Error):  # it was redacted then
+            return base64.b64decode(body, validate=True)
+    if form != "json" and isinstance(body, str):
         return body.encode()
     return canonicalize(body)
 
 
-def _is_sendable(name: Any, text: Any) -> bool:
-    return isinstance(name, str) and isinstance(text, str) and text.isascii() and text.isprintable()
+def _is_sendable(text: Any) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isprintable()

@@ -57,7 +57,7 @@ async def stdio_transport(server: McpServer, stderr: TextIO) -> AsyncIterator[tu
     Raises McpServerError, OSError: it cannot be started.
     """
     process = await anyio.open_process(
-        [*ends_with_us(), _program(server), *server.args],
+        [*ends_with_us(), program_of(server), *server.args],
         env=base_environment() | dict(server.env),
         cwd=server.cwd,
         stderr=stderr,
@@ -203,7 +203,7 @@ async def _has_ended(process: Process, limit_seconds: float) -> bool:
     return process.returncode is not None
 
 
-def _program(server: McpServer) -> str:
+def program_of(server: McpServer) -> str:
     """The path of the command, looked up as the server's own environment has it. Raises McpServerError."""
     path = (base_environment() | dict(server.env)).get("PATH", "")
     where = str((server.cwd or Path()) / server.command) if os.sep in server.command else server.command

@@ -2,19 +2,22 @@
 
 import asyncio
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from interlock.adapters.catalog_files import load_catalog
+from interlock.adapters.mcp_endpoint import McpEndpoint, McpServerError, RemoteMcpServer
+from interlock.adapters.mcp_stdio import program_of
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
 from interlock.adapters.sandbox_place import locate_sandbox, try_sandbox
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.keys import list_keys
 from interlock.compose.ledger import look_at_ledger
+from interlock.compose.mcp_endpoints import mcp_endpoints
 from interlock.compose.opa import locate_opa
 from interlock.compose.places import keys_folder
 from interlock.compose.settings import (
@@ -70,11 +73,29 @@ def _gateway(settings: Settings, gateway: GatewaySettings) -> Iterator[Examinati
     yield _listening("gateway", settings, gateway.listen)
     yield _try("gateway credential", lambda: _credential(gateway.credential_file))
     yield _try("gateway catalog", lambda: f"{len(load_catalog(gateway.catalog).tools)} tools")
-    for name, server in gateway.servers.items():
-        found = shutil.which(server.command)
-        problem = "" if found else f"`{server.command}` is not found; install it, or give its whole path"
-        yield Examination(subject=f"server {name}", found=found or server.command, problem=problem)
+    yield from _mcp_servers(gateway)
     yield _try("ledger", lambda: look_at_ledger(gateway))
+
+
+def _mcp_servers(gateway: GatewaySettings) -> Iterator[Examination]:
+    try:
+        endpoints = mcp_endpoints(gateway)
+    except USER_ERRORS as error:
+        yield Examination(subject="mcp servers", found="", problem=str(error))
+        return
+    for name, endpoint in endpoints.items():
+        yield _mcp_server(name, endpoint)
+
+
+def _mcp_server(name: str, endpoint: McpEndpoint) -> Examination:
+    """Of an address only the host is told: the rest may hold a secret (case 63)."""
+    if isinstance(endpoint, RemoteMcpServer):
+        return Examination(subject=f"server {name}", found=f"at {urlsplit(endpoint.url).hostname}")
+    try:
+        return Examination(subject=f"server {name}", found=program_of(endpoint))
+    except McpServerError:
+        problem = f"`{endpoint.command}` is not found; install it, or give its whole path"
+        return Examination(subject=f"server {name}", found=endpoint.command, problem=problem)
 
 
 def _try(subject: str, look: Callable[[], str]) -> Examination:

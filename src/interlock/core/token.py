@@ -157,7 +157,7 @@ def authenticate(token: str, keys: VerifyingKeys) -> Claims:
     # 1. Size and shape: three parts of strict base64url.
     signed, header_bytes, payload, signature = _split(token)
     # 2. Header: exactly alg, kid, typ (RFC 8725 3.1, 3.11).
-    header = _read(Header, header_bytes)
+    header = _read_header(header_bytes)
     # 3. Signature, before a single claim is looked at (RFC 8725 3.3).
     _check_signature(keys, header.kid, signed, signature)
     # 4. Claims: exact types, none missing, none unknown, no duplicate (RFC 8725 3.9, case 37).
@@ -205,7 +205,7 @@ def check_time(claims: Claims, *, reference_time: datetime, leeway: timedelta) -
 def key_id(token: str) -> str:
     """The `kid` of a token that is NOT verified, to look for its key. Raises InterlockError TOKEN_MALFORMED."""
     _, header, _, _ = _split(token)
-    return _read(Header, header).kid
+    return _read_header(header).kid
 
 
 def inspect(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -260,6 +260,12 @@ def _read(model: type[_Model], data: bytes) -> _Model:
         places = _places(model, error)
         # Its text holds names that the token brought along.
         raise _malformed(f"its {model.__name__.lower()} is wrong at {places}") from None
+
+
+@functools.lru_cache(maxsize=16)
+def _read_header(data: bytes) -> Header:
+    """All tokens of one key have the same; one that is refused is not remembered."""
+    return _read(Header, data)
 
 
 def _places(model: type[BaseModel], error: ValidationError) -> str:

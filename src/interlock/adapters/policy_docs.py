@@ -19,9 +19,9 @@ escalate, and any escalate beats any allow. A deny without a reason means that n
 _SHORTFALLS = f"""\
 ## What the service denies
 
-A policy's allow asks for reservations, and the service takes all of them or none. Where one cannot be taken, the allow
-becomes a deny with these codes. `{RETRY_AFTER}` in the metadata says when it may be there; where waiting does not help,
-it is absent.
+A policy's allow asks for reservations, and the service takes all of them or none; and for obligations, which the tool's
+gateway must have said that it can meet. Where one cannot be taken or met, the allow becomes a deny with these codes.
+`{RETRY_AFTER}` in the metadata says when it may be there; where waiting does not help, it is absent.
 
 | code | verdict | description |
 | --- | --- | --- |

@@ -173,3 +173,20 @@ def test_the_same_gateway_takes_the_call_over_grpc(agent: Interlock) -> None:
     run = agent.run("orders", http_arguments("GET", "/over-grpc"))
     assert run.execution
     assert run.execution.result["body"] == {"asked": "/v1/over-grpc"}
+
+
+def test_the_gateway_ends_in_good_order(web: World, agent: Interlock) -> None:
+    """At SIGTERM the gateway ends by itself, and what it redeemed stays redeemed when it starts again (invariant 8)."""
+    token = token_of(agent.decide("orders", http_arguments("GET", "/before")))
+    assert forward(web, "/orders/before", token)[0] == 200
+    assert web.gateway.end() == 0
+    web.start_gateway("http")
+    assert forward(web, "/orders/before", token)[0] == 409
+
+
+def test_the_network_is_served_with_tls_only(web: World) -> None:
+    """A forward that others could reach without TLS is refused before it listens."""
+    file = web.write_settings(name="open.toml", gateway={"forward": {"listen": "0.0.0.0:0"}})
+    done = web.interlock("gateway", "http", "--config", file)
+    assert done.returncode == 1
+    assert "without `tls`, only a loopback address" in done.stderr

@@ -13,7 +13,7 @@ from interlock.adapters.mcp_endpoint import McpEndpoint, McpServerError, RemoteM
 from interlock.adapters.mcp_stdio import program_of
 from interlock.adapters.policy_bundle import read_bundle
 from interlock.adapters.policy_check import check_policies
-from interlock.adapters.sandbox_place import locate_sandbox, try_sandbox
+from interlock.compose.commands import command_servers
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.keys import list_keys
 from interlock.compose.ledger import look_at_ledger
@@ -29,6 +29,7 @@ from interlock.compose.settings import (
 from interlock.compose.settings_parts import is_loopback
 from interlock.compose.store import look_at_store
 from interlock.compose.user_errors import USER_ERRORS
+from interlock.core.catalog import Catalog
 from interlock.core.identity import split_credential
 
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -74,6 +75,8 @@ def _gateway(settings: Settings, gateway: GatewaySettings) -> Iterator[Examinati
     yield _try("gateway credential", lambda: _credential(gateway.credential_file))
     yield _try("gateway catalog", lambda: f"{len(load_catalog(gateway.catalog).tools)} tools")
     yield from _mcp_servers(gateway)
+    if gateway.commands:
+        yield _try("commands", lambda: _commands(gateway))
     yield _try("ledger", lambda: look_at_ledger(gateway))
 
 
@@ -136,10 +139,12 @@ def _private(subject: str, folder: Path) -> Examination:
     return Examination(subject=subject, found=str(folder))
 
 
-def _sandbox() -> str:
-    """Made once, with nothing in it."""
-    asyncio.run(try_sandbox(locate_sandbox()))
-    return "bubblewrap"
+def _commands(gateway: GatewaySettings) -> str:
+    """Each one's sandbox is made once, with nothing in it, as at the gateway's start."""
+    tools = load_catalog(gateway.catalog).tools
+    own = {name: tool for name, tool in tools.items() if tool.gateway == gateway.name}
+    servers = asyncio.run(command_servers(gateway, Catalog(tools=own)))
+    return f"{', '.join(servers)} in a sandbox of bubblewrap"
 
 
 def _credential(path: Path) -> str:

@@ -43,7 +43,7 @@ _TOML = re.compile(r"```toml\n(?P<text>.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#(?P<anchor>[^)\s]+))?\)|\]\(#(?P<own>[^)\s]+)\)")
 _FENCE = re.compile(r"```.*?```", re.DOTALL)
 _COMMAND = re.compile(
-    r"(?:`|^(?:\$ )?(?:\.venv/bin/)?|&& (?:\.venv/bin/)?)interlock ([^`\n&|>]+)", re.MULTILINE
+    r"(?:`|^(?:\$ )?(?:\.venv/bin/)?|&& (?:\.venv/bin/)?)interlock ([^`\n&|>#]+)", re.MULTILINE
 )
 _PATH = re.compile(r"`(\w(?:[\w.-]*/)+[\w.-]*)`")
 _TARGET = re.compile(r"`make ([a-z]+)`|^make ([a-z]+)$", re.MULTILINE)

@@ -2,7 +2,8 @@
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -14,13 +15,16 @@ from mcp.types import CallToolResult, TextContent
 from tests.e2e.processes import Server, environment
 from tests.e2e.world import World
 
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 HANDSHAKE, WITHOUT = "legacy", "auto"
 """How the client begins: with the handshake of the protocol before 2026-07-28, or as that has it, where it can."""
 
 
-def over_stdio(world: World, credential: str, name: str, **mcp: Any) -> StdioServerParameters:
+def over_stdio(
+    world: World, credential: str, name: str, *, gateway: Mapping[str, Any] = NO_CHANGES, **mcp: Any
+) -> StdioServerParameters:
     """How an MCP client starts the gateway: with a ledger of its own, and the credential in its environment."""
-    changes = {"data_dir": name, "mcp": {"escalation_wait_seconds": 0} | mcp}
+    changes = {"data_dir": name, "mcp": {"escalation_wait_seconds": 0} | mcp} | dict(gateway)
     settings = world.write_settings(name=f"{name}.toml", gateway=changes)
     return StdioServerParameters(
         command=sys.executable,

@@ -12,12 +12,15 @@ from interlock.adapters.opa_binary import run_opa
 from interlock.adapters.policy_bundle import PolicyBundle, build_bundle, open_signing_key
 from interlock.core import record as records
 from interlock.core.decision import Decision, PolicyAnswer, Verdict
+from interlock.core.plan import PlanProposal
+from interlock.core.plan_conclusion import combine, steps_of
 from interlock.core.proposal import Proposal
 from interlock.core.record import RecordType
 from interlock.flows.decide import Decider, decide
 from tests.contract.sidecars import options_for, running
 from tests.drafts import open_store_at
 from tests.fakes import CountingIdentifiers, OneKeyPair, SettableClock
+from tests.plans import a_plan, a_step
 from tests.proposals import AGENT, MEASURING, TERMS, a_proposal
 from tests.waiting import PATIENCE_SECONDS
 
@@ -58,6 +61,31 @@ async def test_every_verdict_is_found_again_from_its_record(
         assert replayed(opa, policy, one) == PolicyAnswer.model_validate(one["result"])
 
 
+async def test_every_plans_verdict_is_found_again_from_its_records(
+    opa: Path, policy: Policy, tmp_path: Path
+) -> None:
+    """OPA gives each step's answer again, and these give the plan's, as on record (invariant 7)."""
+    plans: list[Proposal | PlanProposal] = [
+        a_plan(
+            *(a_step(f"s-{number}", tool=tool, arguments=arguments) for number, (tool, arguments) in calls),
+            request_id=f"plan-{last}",
+            caller=replace(AGENT, name=f"planner-{last}"),
+        )
+        for last in range(1, len(CALLS) + 1)
+        if (calls := list(enumerate(CALLS))[:last])
+    ]
+    stated = await decided(opa, policy, tmp_path / "store.db", plans)
+    wholes = [one for one in stated if steps_of(one)]
+    assert len(wholes) == len(plans)
+    assert {whole["result"]["verdict"] for whole in wholes} >= {Verdict.ALLOW, Verdict.DENY}
+    by_id = {one["decision_id"]: one for one in stated}
+    for whole in wholes:
+        steps = {step["step"]: by_id[step["decision_id"]] for step in steps_of(whole)}
+        answers = {name: replayed(opa, policy, step) for name, step in steps.items()}
+        assert answers == {name: PolicyAnswer.model_validate(step["result"]) for name, step in steps.items()}
+        assert combine(answers) == PolicyAnswer.model_validate(whole["result"])
+
+
 def every_proposal() -> Sequence[Proposal]:
     callers = [replace(AGENT, name=f"agent-{number}", roles=roles) for number, roles in enumerate(ROLES)]
     return [
@@ -68,7 +96,7 @@ def every_proposal() -> Sequence[Proposal]:
 
 
 async def decided(
-    opa: Path, policy: Policy, path: Path, proposals: Sequence[Proposal]
+    opa: Path, policy: Policy, path: Path, proposals: Sequence[Proposal | PlanProposal]
 ) -> list[dict[str, Any]]:
     """What is on record after the service decided all of these."""
     options = options_for(opa, policy.bundle.path, policy.verification_key)
@@ -90,7 +118,9 @@ async def decided(
         found = await log.list_records(
             tenants=[AGENT.tenant], type=RecordType.DECISION, decision_id="", start=0, limit=1000
         )
-    assert len(found) == len(proposals)
+    assert len(found) == sum(
+        1 + len(each.steps) if isinstance(each, PlanProposal) else 1 for each in proposals
+    )
     return [records.fields(record) for record in found]
 
 

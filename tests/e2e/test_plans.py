@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from interlock.client import (
+    Decision,
     DecisionEntry,
     Interlock,
     InterlockCallError,
@@ -13,12 +14,18 @@ from interlock.client import (
     PlanStep,
     Reference,
     StepDecision,
+    ToolCall,
     Verdict,
     filled,
+    messages,
 )
+from interlock.client.connection import bearer
 from interlock.client.session_values import OutcomeEntry
+from interlock.v1 import decision_service_pb2
+from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
 from tests.e2e.processes import wait_until
 from tests.e2e.world import World
+from tests.waiting import PATIENCE_SECONDS
 
 LEARNED = Reference(step="learn", pointer="/structuredContent/text")
 PLAN = [
@@ -81,6 +88,30 @@ def test_the_same_request_gives_the_same_plan(world: World) -> None:
     with pytest.raises(InterlockCallError) as other:
         agent.decide_plan([*PLAN, PlanStep(step_id="more", tool="echo", arguments={})], request_id="plan-1")
     assert other.value.reason == "REQUEST_ID_REUSED"
+
+
+def test_a_plan_in_a_batch_is_one_item_of_it(world: World) -> None:
+    """Calls and plans are decided side by side, each with its own answer or error."""
+    credential = world.credential("agent", "planner-in-batch", "tester")
+    bad = [PlanStep(step_id="a", tool="echo", arguments={}, after=["a"])]
+    requests = [
+        messages.plan_request(PLAN, request_id="plan", session_id="batch"),
+        messages.plan_request(bad, request_id="bad", session_id="batch"),
+        messages.decide_request(ToolCall(tool="echo", arguments={"text": "single"}), session_id="batch"),
+    ]
+    stub = DecisionServiceStub(world.channel())
+    response = stub.DecideBatch(
+        decision_service_pb2.DecideBatchRequest(requests=requests),
+        metadata=bearer(credential),
+        timeout=PATIENCE_SECONDS,
+    )
+    plan, error, single = messages.read_batch(response, requests)
+    assert isinstance(plan, Decision)
+    assert [step.step_id for step in plan.steps] == ["learn", "check", "use"]
+    assert isinstance(error, InterlockCallError)
+    assert error.reason == "INVALID_FIELD"
+    assert isinstance(single, Decision)
+    assert single.allowed
 
 
 def test_a_plan_with_a_step_that_is_denied_grants_nothing(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.decision import Decision, Verdict
+from interlock.core.decision import Decision, StepDecision, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.outcome import (
     MAX_RESULT_KEPT_BYTES,
@@ -20,8 +20,11 @@ from interlock.core.outcome import (
     Reconciliation,
     Usage,
 )
+from interlock.core.plan import RawPlan, RawStep
+from interlock.core.plan_step import StepReference
+from interlock.core.proposal import RawProposal
 from interlock.rpc import wire
-from interlock.v1 import decision_service_pb2, outcome_pb2, proposal_pb2
+from interlock.v1 import decision_pb2, decision_service_pb2, outcome_pb2, proposal_pb2
 from tests.fakes import NOON
 from tests.proposals import AGENT
 
@@ -176,3 +179,77 @@ def test_a_proposal_names_its_operation() -> None:
         proposal=proposal_pb2.Proposal(tool_call=proposal_pb2.ToolCall(tool="t"), operation="pay:bill-7")
     )
     assert wire.raw_proposal(AGENT, request).operation == "pay:bill-7"
+
+
+def a_plan_request(*steps: proposal_pb2.PlanStep) -> decision_service_pb2.DecideRequest:
+    """A request to decide a plan."""
+    proposal = proposal_pb2.Proposal(session_id="session-1", plan=proposal_pb2.Plan(steps=steps))
+    return decision_service_pb2.DecideRequest(request_id="request-1", proposal=proposal)
+
+
+def test_a_plan_is_read_step_by_step() -> None:
+    """Each step comes with its name, its call and what it comes after, as it was sent."""
+    call = proposal_pb2.ToolCall(tool="git_log", arguments_json=b"{}")
+    step = proposal_pb2.PlanStep(step_id="b", tool_call=call, after=["a"])
+    raw = wire.raw_request(AGENT, a_plan_request(step))
+    assert isinstance(raw, RawPlan)
+    assert raw.steps == (RawStep(step_id="b", tool="git_log", arguments_json=b"{}", after=("a",)),)
+    assert (raw.request_id, raw.session_id, raw.caller) == ("request-1", "session-1", AGENT)
+
+
+def test_a_step_that_is_proposed_again_names_its_plan() -> None:
+    """`plan_step` goes with a call; with a plan it is an error."""
+    request = a_plan_request(proposal_pb2.PlanStep(step_id="a"))
+    request.proposal.plan_step.decision_id = "plan-1"
+    request.proposal.plan_step.step_id = "a"
+    with pytest.raises(InterlockError, match=r"proposal\.plan_step"):
+        wire.raw_request(AGENT, request)
+    request.proposal.tool_call.tool = "git_log"
+    raw = wire.raw_request(AGENT, request)
+    assert isinstance(raw, RawProposal)
+    assert raw.plan_step == StepReference(decision_id="plan-1", step_id="a")
+
+
+def test_a_flood_of_steps_is_refused_before_it_is_read() -> None:
+    """Of ten thousand steps nothing is made (case 59)."""
+    with pytest.raises(InterlockError, match=r"proposal\.plan\.steps"):
+        wire.raw_request(AGENT, a_plan_request(*[proposal_pb2.PlanStep(step_id="a")] * 10_000))
+
+
+def test_a_request_of_neither_a_call_nor_a_plan_is_refused() -> None:
+    """What is proposed must be said."""
+    with pytest.raises(InterlockError, match=r"proposal\.tool_call"):
+        wire.raw_request(AGENT, decision_service_pb2.DecideRequest(request_id="request-1"))
+
+
+def test_each_step_of_a_plan_is_told() -> None:
+    """What was decided of a step goes out whole, its token too."""
+    step = StepDecision(
+        step_id="a",
+        decision_id="decision-2",
+        verdict=Verdict.ALLOW,
+        reasons=(),
+        obligations=(),
+        arguments_digest="digest",
+        execution_token="token",
+    )
+    plan = Decision(
+        decision_id="decision-1",
+        request_id="request-1",
+        verdict=Verdict.ALLOW,
+        reasons=(),
+        obligations=(),
+        policy_revision="revision-1",
+        arguments_digest="plan-digest",
+        log_index=1,
+        steps=(step,),
+    )
+    assert list(wire.decision(plan).steps) == [
+        decision_pb2.StepDecision(
+            step_id="a",
+            decision_id="decision-2",
+            verdict=decision_pb2.VERDICT_ALLOW,
+            arguments_digest="digest",
+            execution_token="token",
+        )
+    ]

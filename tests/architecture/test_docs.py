@@ -88,8 +88,9 @@ def test_no_model_of_settings_is_left_out() -> None:
     """Each part of the settings has a section of its own."""
     parts = {
         value
-        for value in vars(settings).values()
-        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == settings.__name__
+        for module in (settings, gateway_settings, settings_parts)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
     }
     assert {part for part in parts if part.model_fields} == set(SECTIONS.values())
 

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from interlock.adapters.mcp_servers import McpServer, McpServers
+from interlock.adapters.mcp_endpoint import McpServer
+from interlock.adapters.mcp_servers import McpServers
 from interlock.core.canonical import canonicalize
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.outcome import OutcomeKind

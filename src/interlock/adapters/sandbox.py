@@ -63,7 +63,10 @@ class Sandbox:
         which leave nothing running either.
         """
         with contextlib.ExitStack() as stack:
-            running = self._start(command, stack)
+            try:
+                running = self._start(command, stack)
+            except OSError as error:
+                raise NotStarted(error.strerror) from error
             try:
                 async with asyncio.timeout(command.limits.wall_seconds):
                     return await running.to_its_end(command.limits.output_bytes)

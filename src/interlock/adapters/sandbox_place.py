@@ -7,6 +7,7 @@ from interlock.adapters.sandbox import NotStarted, Sandbox, TimeLimitReached
 from interlock.adapters.sandbox_options import Limits, SandboxedCommand
 
 _TRUE = "true"
+_OLDEST = "0.8.0"  # with --disable-userns and --size
 _PROBE = Limits(
     cpu_seconds=5,
     memory_bytes=2**30,
@@ -48,7 +49,7 @@ async def try_sandbox(
         raise SandboxError(f"`bwrap` made no sandbox within {_PROBE.wall_seconds:g} s") from error
     except NotStarted as error:
         raise SandboxError(
-            f"`bwrap` cannot make a sandbox: {error or 'it says not why'}{_advice()}"
+            f"`bwrap` cannot make a sandbox: {error or 'it says not why'}{_advice(str(error))}"
         ) from error
     if ended.exit_status:
         said = ended.stderr.data.decode(errors="replace").strip()
@@ -66,7 +67,9 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-def _advice() -> str:
+def _advice(said: str) -> str:
+    if "option" in said:
+        return f"; version {_OLDEST} or newer is needed"
     for setting, bad, remedy in _SWITCHES:
         path = Path("/proc/sys", setting)
         if path.exists() and path.read_text().strip() == bad:

@@ -142,6 +142,12 @@ def test_an_entry_that_cannot_be_run_safely_is_refused(name: str) -> None:
         )
 
 
+def test_a_root_in_another_form_is_refused() -> None:
+    """A root that is no whole path in one form does not load (case 47)."""
+    with pytest.raises(CatalogError, match="root `data`"):
+        a_tool(roots={"data": "/srv/../etc"})
+
+
 def test_a_secret_may_be_read_from_stdin() -> None:
     """A sensitive argument that is only in `stdin` is in no command line (case 63)."""
     a_tool(arguments=SCHEMA, sensitive=("/secret",), command=an_entry("cat", stdin="secret"))

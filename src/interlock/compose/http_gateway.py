@@ -23,8 +23,10 @@ async def serve_http_gateway(settings: Settings, announce: ForwardServing) -> No
     CatalogError, HttpServerError, ServerError.
     """
     async with open_gateway(settings) as gateway, contextlib.AsyncExitStack() as way_in:
-        forward = gateway.settings.forward
-        server = http_server(_application(gateway), forward.listen, gateway.settings.tls)
+        own = gateway.settings
+        server = http_server(
+            _application(gateway), own.forward.listen, own.tls, end_seconds=own.drain_seconds
+        )
         address = await way_in.enter_async_context(server)
 
         async def drain() -> None:

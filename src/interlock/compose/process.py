@@ -131,10 +131,15 @@ async def background(work: Coroutine[object, object, None]) -> AsyncIterator[Non
 
 
 @contextlib.asynccontextmanager
-async def http_server(application: web.Application, address: str, tls: Tls | None) -> AsyncIterator[str]:
-    """Serve HTTP until the end of the block; the address with its real port. Raises ServerError."""
+async def http_server(
+    application: web.Application, address: str, tls: Tls | None, *, end_seconds: float = 2.0
+) -> AsyncIterator[str]:
+    """Serve HTTP until the end of the block; the address with its real port. Raises ServerError.
+
+    Requests that are being answered then get `end_seconds` to end.
+    """
     runner = web.AppRunner(
-        application, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=2
+        application, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=end_seconds
     )
     await runner.setup()
     host, _, port = address.rpartition(":")

@@ -43,11 +43,23 @@ def _folders(tool: Tool, *, writable: bool) -> tuple[str, ...]:
 
 
 def _check_private(tool: Tool, gateway: GatewaySettings) -> None:
-    """No command may see the gateway's credential or its ledger, which would be the way past it (case 61)."""
-    private = [path.resolve() for path in (gateway.credential_file, gateway.data_dir)]
+    """No command may see a credential of the gateway's or its ledger, which would be the way past it (case 61)."""
+    private = [path.resolve() for path in _private(gateway)]
     for folder in _folders(tool, writable=False) + _folders(tool, writable=True):
         if any(path.is_relative_to(Path(folder).resolve()) for path in private):
             raise CatalogError(
-                f"tool `{tool.name}` sees `{folder}`, in which the gateway keeps its credential or its ledger; "
+                f"tool `{tool.name}` sees `{folder}`, in which the gateway keeps a credential or its ledger; "
                 "give the tool another folder"
             )
+
+
+def _private(gateway: GatewaySettings) -> list[Path]:
+    files = [
+        gateway.credential_file,
+        gateway.data_dir,
+        gateway.ledger_password_file,
+        gateway.mcp.credential_file,
+        gateway.tls.private_key if gateway.tls else None,
+        *(server.authorization_file for server in gateway.http.values()),
+    ]
+    return [path for path in files if path is not None]

@@ -239,7 +239,13 @@ def _check_roots(file: CatalogFile) -> None:
 def _check_command(file: CatalogFile, entry: ToolEntry) -> None:
     if entry.command is None:
         return
-    found = command_line.problems(entry.command, entry.arguments, entry.sensitive, file.roots)
+    found = command_line.problems(
+        entry.command,
+        entry.arguments,
+        sensitive=entry.sensitive,
+        paths=[pointer for pointer, role in entry.roles.items() if role is ArgumentRole.PATH],
+        roots=file.roots,
+    )
     if problem := next(found, ""):
         raise CatalogError(f"tool `{entry.name}`: {problem}")
 

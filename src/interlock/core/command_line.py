@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,17 @@ def stdin_of(entry: CommandEntry, arguments: Mapping[str, Any]) -> bytes:
 
 
 def problems(
-    entry: CommandEntry, schema: Mapping[str, Any], sensitive: tuple[str, ...], roots: Mapping[str, str]
+    entry: CommandEntry,
+    schema: Mapping[str, Any],
+    *,
+    sensitive: Iterable[str],
+    paths: Iterable[str],
+    roots: Mapping[str, str],
 ) -> Iterator[str]:
-    """What is wrong with a command's entry, for a person; nothing where it can be used."""
+    """What is wrong with a command's entry, for a person; nothing where it can be used.
+
+    `sensitive` and `paths` are JSON Pointers to secrets and to what names files; `roots` are the file's.
+    """
     properties = schema.get("properties")
     known = set(properties) if isinstance(properties, dict) else set()
     used = [part.argument for part in _parts(entry) if part.argument]
@@ -83,6 +91,9 @@ def problems(
             yield f"`{{{name}}}` is sensitive, so it cannot be in `argv`; give it as `stdin`"
     if entry.stdin and entry.stdin not in known:
         yield f"`stdin` names `{entry.stdin}`, which is none of the arguments that the schema names"
+    if entry.stdin and {entry.stdin, json_pointer.EVERY} & {json_pointer.to_path(path)[0] for path in paths}:
+        # What is read is given as it was written, not as the path that was decided (case 47).
+        yield f"`{entry.stdin}` names files, so it cannot be `stdin`; put it in `argv`"
     if lost := set(entry.leading_dash) - set(used):
         yield f"`leading_dash` names `{min(lost)}`, which is not in `argv`"
     if lost := set(entry.roots) - set(roots):

@@ -121,6 +121,7 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
     "shell by its path": ({"argv": ("/bin/bash", "-lc", "{text}")}, "shell's program"),
     "shell by another": ({"argv": ("env", "sh", "-ec", "{text}")}, "shell's program"),
     "sensitive in argv": ({"argv": ("echo", "{secret}")}, "sensitive"),
+    "files from stdin": ({"argv": ("cat",), "stdin": "more"}, "names files"),
     "unknown stdin": ({"argv": ("cat",), "stdin": "texts"}, "none of the arguments"),
     "unknown leading dash": ({"argv": ("cat",), "leading_dash": ("text",)}, "leading_dash"),
     "unknown root": ({"argv": ("cat",), "roots": ("other",)}, "roots"),
@@ -137,6 +138,7 @@ def test_an_entry_that_cannot_be_run_safely_is_refused(name: str) -> None:
         a_tool(
             arguments=SCHEMA,
             sensitive=("/secret",),
+            roles={"/more/*": "path"},
             command=CommandEntry.model_validate(command),
             roots={"data": "/srv", "all": "/"},
         )

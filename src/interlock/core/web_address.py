@@ -129,10 +129,16 @@ def encode_component(text: str) -> str:
 def _check_characters(text: str) -> None:
     if "\\" in text:
         _refuse("has a backslash, which some readers take for a slash")
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
+    if _has_refused_character(text):
         _refuse("has a blank, a control or an invisible character, expected them percent-encoded")
     if _BROKEN_ESCAPE.search(text):
         _refuse("has a `%` without two hexadecimal digits behind it")
+
+
+def _has_refused_character(text: str) -> bool:
+    if text.isascii():
+        return " " in text or not text.isprintable()
+    return any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text)
 
 
 def _authority(authority: str, scheme: str) -> tuple[str, int]:
@@ -180,6 +186,8 @@ def _path(text: str) -> str:
 
 def _check_utf_8(text: str) -> None:
     """No other bytes: `%C0%AE` is an overlong dot (RFC 3629 3)."""
+    if "%" not in text:
+        return
     octets = b"".join(
         bytes.fromhex(part[1:]) if _ESCAPE.fullmatch(part) else part.encode() for part in _parts(text)
     )
@@ -205,6 +213,8 @@ def _without_dot_segments(path: str) -> str:
 
 def _encoded(text: str, allowed: frozenset[str]) -> str:
     """RFC 3986 6.2.2.1 and 6.2.2.2: escapes in upper case, none of the unreserved; all else that needs one has it."""
+    if allowed.issuperset(text):
+        return text
     return "".join(_encoded_part(part, allowed) for part in _parts(text))
 
 

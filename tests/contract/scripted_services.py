@@ -142,6 +142,7 @@ class Decisions:
         self.start_session = Script(hangs)
         self.get_session = Script(hangs)
         self.record_steps = StreamScript(records_all)
+        self.list_tools = Script(gives(decision_service_pb2.ListToolsResponse(tools=["echo", "fail"])))
 
 
 class Gateway:

@@ -85,6 +85,20 @@ async def test_decides(ask: Asker, server: Server) -> None:
     assert server.authorizations == {"DecisionService": [f"Bearer {CREDENTIAL}"]}
 
 
+async def test_lists_the_tools_that_the_agent_could_be_allowed(ask: Asker, server: Server) -> None:
+    """The gateway that is asked for reaches the service, and the names come back in its order."""
+    assert await ask("list_tools", "gateway-1") == ["echo", "fail"]
+    assert [asked.gateway for asked in server.decisions.list_tools.asked] == ["gateway-1"]
+
+
+async def test_an_escalate_names_its_approval(ask: Asker, server: Server) -> None:
+    """Whom to ask stands in the decision."""
+    server.decisions.decide.steps.append(
+        decides(verdict=decision_pb2.VERDICT_ESCALATE, execution_token="", approval_id="approval-1")
+    )
+    assert (await ask("decide", "t", {})).approval_id == "approval-1"
+
+
 @pytest.mark.parametrize("verdict", ["deny", "escalate"])
 async def test_other_verdicts_are_values(ask: Asker, server: Server, verdict: str) -> None:
     """A deny and an escalate are answers: nothing is raised (invariant 10)."""

@@ -45,6 +45,7 @@ TELLING_SECONDS = 1.0
 """What a client gets to take a notification: one that has stopped reading holds up nobody else."""
 
 _KEY = "interlock"
+_LONGEST_CREDENTIAL = 1_024
 _LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
 _EVENTS = {
     ToolListChangedNotification: ToolsListChanged(),
@@ -171,9 +172,6 @@ def bearer_of(values: list[str]) -> str | None:
     scheme, _, credential = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     good = scheme.lower() == "bearer" and 1 <= len(credential) <= _LONGEST_CREDENTIAL
     return credential if good and all("!" <= each <= "~" for each in credential) else None
-
-
-_LONGEST_CREDENTIAL = 1_024
 
 
 def _event(notification: ServerNotification) -> Any:

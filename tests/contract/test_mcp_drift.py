@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from interlock.adapters.mcp_endpoint import McpServerError
 from interlock.adapters.mcp_servers import McpServers
 from interlock.core.catalog import Catalog, build_catalog
 from interlock.core.catalog_import import import_tools
@@ -192,3 +193,21 @@ async def test_a_server_without_tools_is_ready(tmp_path: Path) -> None:
     """A server that has no tools at all can still pass its resources on."""
     async with serving(tmp_path, pinned(), []) as servers:
         assert await servers.ready("odd")
+
+
+async def test_no_tool_is_called_before_its_listing_was_looked_at(tmp_path: Path) -> None:
+    """A server that is there and whose tools cannot be listed is not ready, and is told why (case 60)."""
+    failed: list[int] = []
+
+    def delay(failures: int) -> float:
+        failed.append(failures)
+        return 0.0
+
+    server = raw(tmp_path)
+    (tmp_path / "listing.json").write_text('{"tools": "none"}')
+    async with McpServers({"odd": server}, delays=delay) as servers:
+        await until(lambda: len(failed) >= 2, poll_seconds=0.01)
+        assert not await servers.ready("odd")
+        with pytest.raises(McpServerError, match="server `odd` is not ready"):
+            await servers.until_ready("odd", limit_seconds=0)
+    assert noted(tmp_path) == []

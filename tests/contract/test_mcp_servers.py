@@ -124,6 +124,20 @@ async def test_the_git_server_works(repository: Path) -> None:
         assert outside.value["isError"] is True
 
 
+async def test_the_time_server_works() -> None:
+    """Another published MCP server lists, is pinned and answers, beside its own refusal of what it does not know."""
+    command = McpServer(command="mcp-server-time", args=["--local-timezone", "UTC"], env={"PATH": _path()})
+    async with McpServers({"time": command}) as servers:
+        await servers.until_ready("time")
+        catalog = build_catalog(
+            [import_tools(await servers.list_tools("time"), gateway="gateway-1", server="time")]
+        )
+        now = catalog.tools["get_current_time"]
+        told = json.loads((await run_tool(servers, now, {"timezone": "UTC"})).value["content"][0]["text"])
+        assert told["timezone"] == "UTC"
+        assert (await run_tool(servers, now, {"timezone": "Moon/Crater"})).failed
+
+
 def _path() -> str:
     """Where the servers of this environment are, then the machine's own."""
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

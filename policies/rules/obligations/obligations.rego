@@ -9,7 +9,9 @@ import data.interlock.reasons
 
 # METADATA
 # title: Obligations are not well-formed
-# description: The policy data lacks a group of obligations, or states one that no gateway knows or that lacks a parameter
+# description: |
+#   The policy data lacks a group of obligations, or states for this call one that no gateway knows or that lacks a
+#   parameter
 # custom:
 #   code: obligations.malformed
 deny contains reason if {
@@ -18,56 +20,35 @@ deny contains reason if {
 }
 
 # METADATA
-# title: Every call
-# description: What is stated for all calls
-obligation contains stated if some stated in _stated.every_call
-
-# METADATA
-# title: By effect
-# description: What is stated for an effect of the tool
+# title: Stated for the call
+# description: For every call, and by the tool's effects, labels and results, and by the subject's roles
 obligation contains stated if {
-	some effect in input.tool.effects
-	some stated in _stated.effects[effect]
-}
-
-# METADATA
-# title: By label
-# description: What is stated for a label of the tool, as the catalog has it, and its value
-obligation contains stated if {
-	some label, value in input.tool.labels
-	some stated in _stated.labels[label][value]
-}
-
-# METADATA
-# title: By what results are worth
-# description: What is stated for tools whose results are trusted, or untrusted
-obligation contains stated if some stated in _stated.results[input.tool.results]
-
-# METADATA
-# title: By role
-# description: What is stated for a role of the subject
-obligation contains stated if {
-	some role in input.subject.roles
-	some stated in _stated.roles[role]
+	some list in _lists
+	some stated in list
 }
 
 _stated := data.limits.obligations
 
-_well_formed if {
-	object.keys(_stated) == {"every_call", "effects", "labels", "results", "roles"}
-	every group in [_stated.effects, _stated.results, _stated.roles] {
-		_holds_lists(group)
-	}
-	is_object(_stated.labels)
-	every values in _stated.labels {
-		_holds_lists(values)
-	}
-	_is_list(_stated.every_call)
-}
+_lists contains _stated.every_call
 
-_holds_lists(group) if {
-	is_object(group)
-	every list in group {
+_lists contains _stated.effects[effect] if some effect in input.tool.effects
+
+_lists contains _stated.labels[label][value] if some label, value in input.tool.labels
+
+_lists contains _stated.results[input.tool.results]
+
+_lists contains _stated.roles[role] if some role in input.subject.roles
+
+_well_formed if {
+	{"every_call": _, "effects": effects, "labels": labels, "results": results, "roles": roles} := _stated
+	is_object(effects)
+	is_object(labels)
+	is_object(results)
+	is_object(roles)
+	every label, _ in input.tool.labels {
+		is_object(object.get(labels, label, {}))
+	}
+	every list in _lists {
 		_is_list(list)
 	}
 }

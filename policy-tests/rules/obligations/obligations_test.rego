@@ -14,7 +14,8 @@ _capped := {"type": "max_result_bytes", "bytes": 65536}
 _dry := {"type": "dry_run"}
 
 test_pass_the_policy_data_that_ships if {
-	obligations.deny == set()
+	got := obligations.deny with input as _call
+	got == set()
 }
 
 test_oblige[name] if {
@@ -38,7 +39,7 @@ test_oblige[name] if {
 	stated := object.union(_none, expected.stated)
 	got := obligations.obligation with data.limits.obligations as stated with input as _call
 	got == expected.want
-	refused := obligations.deny with data.limits.obligations as stated
+	refused := obligations.deny with data.limits.obligations as stated with input as _call
 	refused == set()
 }
 
@@ -54,6 +55,13 @@ test_pass_each_obligation_as_it_is_documented[name] if {
 	}
 	obligation := object.union(stated, {"type": name})
 	got := obligations.deny with data.limits.obligations as object.union(_none, {"every_call": [obligation]})
+		with input as _call
+	got == set()
+}
+
+test_pass_what_is_malformed_for_other_calls if {
+	stated := object.union(_none, {"effects": {"pay": "dry_run"}, "labels": {"other": []}, "roles": {"payer": [{}]}})
+	got := obligations.deny with data.limits.obligations as stated with input as _call
 	got == set()
 }
 
@@ -73,10 +81,10 @@ test_deny_what_is_malformed[name] if {
 		"an obligation is text": object.union(_none, {"every_call": ["dry_run"]}),
 		"an obligation without a type": object.union(_none, {"every_call": [{}]}),
 		"a type that is not known": object.union(_none, {"roles": {"reader": [{"type": "levitate"}]}}),
-		"a parameter that is not known": object.union(_none, {"results": {"trusted": [{"type": "dry_run", "a": 1}]}}),
+		"a parameter that is not known": object.union(_none, {"results": {"untrusted": [{"type": "dry_run", "a": 1}]}}),
 		"a parameter that is missing": object.union(_none, {"every_call": [{"type": "timeout"}]}),
 	}
-	got := obligations.deny with data.limits.obligations as stated
+	got := obligations.deny with data.limits.obligations as stated with input as _call
 	got == {{
 		"code": "obligations.malformed",
 		"message": "Obligations are not well-formed",

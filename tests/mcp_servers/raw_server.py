@@ -69,6 +69,10 @@ def announce(request: dict[str, Any]) -> None:
     answer(request, "announced")
 
 
+account = announce
+"""By a name that the policies of the tests know."""
+
+
 def ask(request: dict[str, Any]) -> None:
     """Ask the client for what the arguments say, and answer with its answer."""
     send(id="asked", method=request["params"]["arguments"]["method"], params={})
@@ -82,7 +86,7 @@ def hang(request: dict[str, Any]) -> None:
 TOOLS: dict[str, Callable[[dict[str, Any]], None]] = {
     tool.__name__: tool
     for tool in (echo, twice, huge, huge_from_javascript, endless, nonsense, announce, ask, hang)
-}
+} | {"account": account}
 
 
 def main(journal: str, listing: str) -> None:

@@ -107,6 +107,7 @@ async def open_gateway(
             obligations=ABILITIES,
             drifted=upstreams.drifted,
         )
+        await freezes.ask()  # so that the first calls are not refused for want of an answer
         await stack.enter_async_context(background(freezes.run()))
         executor = Executor(
             Gateway(

@@ -21,6 +21,7 @@ from interlock.core.identity import Caller, CallerKind
 from interlock.rpc.endpoint import Call, Deadlines, service_handler
 from interlock.v1 import (
     audit_service_pb2,
+    control_service_pb2,
     decision_pb2,
     decision_service_pb2,
     gateway_service_pb2,
@@ -160,6 +161,16 @@ class Audit:
         self.get_record = Script(hangs)
 
 
+class Control:
+    service = control_service_pb2.DESCRIPTOR.services_by_name["ControlService"]
+
+    def __init__(self) -> None:
+        self.attend = Script(gives(control_service_pb2.AttendResponse()))
+        self.freeze = Script(hangs)
+        self.unfreeze = Script(hangs)
+        self.list_freezes = Script(gives(control_service_pb2.ListFreezesResponse()))
+
+
 class HealthScript(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """Gives each status once, and the last for ever."""
 
@@ -180,6 +191,7 @@ class Server:
     decisions: Decisions = field(default_factory=Decisions)
     gateway: Gateway = field(default_factory=Gateway)
     audit: Audit = field(default_factory=Audit)
+    control: Control = field(default_factory=Control)
     health: HealthScript = field(default_factory=HealthScript)
     authorizations: dict[str, list[str | None]] = field(default_factory=dict)
     listener: grpc.aio.Server = field(default_factory=grpc.aio.server)
@@ -192,7 +204,7 @@ class Server:
     async def start(
         self, credentials: grpc.ServerCredentials | None = None, address: str = "127.0.0.1:0"
     ) -> None:
-        for servicer in (self.decisions, self.gateway, self.audit):
+        for servicer in (self.decisions, self.gateway, self.audit, self.control):
             _, handler = service_handler(
                 servicer,
                 meter=Told(),

@@ -36,7 +36,7 @@ _JSON_BEGINS = re.compile(r"\s{0,64}[{\[\"]")
 _GONE, _NO_JSON, _UNREADABLE = object(), object(), object()
 
 _MIRRORED = "structuredContent"
-_MIRRORS = (["content", EVERY, "text"], ["content", EVERY, "resource", "text"])
+_MIRRORS = (["content", EVERY, "text"], ["content", EVERY, "resource", "text"], ["error", "message"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,8 @@ def drop_at(value: Any, pointers: Iterable[str]) -> Cleared:
     """Without the members and elements that the pointers lead to (JSON Pointers; `*` for every one).
 
     In a string that is JSON, a pointer goes on. Where it cannot go on, what stands in its way is redacted, for what it
-    leads to may be in there. A pointer into an MCP answer's `structuredContent` holds for the same in `content`.
+    leads to may be in there. A pointer into an MCP answer's `structuredContent` holds for the same in `content`, and in
+    the message of an error.
     """
     return _at_all(value, pointers, gone=True)
 

@@ -190,6 +190,25 @@ def test_a_pointer_into_structured_content_holds_for_the_text_too() -> None:
 
 
 @pytest.mark.parametrize(
+    "told",
+    [
+        {"content": [{"type": "text", "text": "no mail to a@b.cc"}], "isError": True},
+        {"content": [{"type": "resource", "resource": {"uri": "a:b", "text": "a@b.cc"}}]},
+        {"error": {"code": -32603, "message": "a@b.cc is unknown"}},
+    ],
+    ids=["prose", "resource", "protocol-error"],
+)
+def test_prose_beside_structured_content_may_hold_what_was_pointed_at(told: dict[str, Any]) -> None:
+    """A text in which nobody can follow the pointer is redacted whole, an error's message too."""
+    for cleared in (
+        drop_at(told, ["/structuredContent/email"]),
+        redact_at(told, ["/structuredContent/email"]),
+    ):
+        assert "a@b.cc" not in json.dumps(cleared.value)
+        assert cleared.places == 1
+
+
+@pytest.mark.parametrize(
     ("value", "pointer", "redacted", "dropped"),
     [
         ({"a": 1, "b": 2}, "/a", {"a": REDACTED, "b": 2}, {"b": 2}),

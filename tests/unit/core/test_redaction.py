@@ -171,7 +171,7 @@ def test_only_the_patterns_that_are_named_are_looked_for() -> None:
     assert redact_found(value, ["personal_data"]).value == {"mail": REDACTED, "key": "AKIAIOSFODNN7EXAMPLE"}
 
 
-MCP = {
+MCP: dict[str, Any] = {
     "content": [
         {"type": "text", "text": '{"name":"Ann","email":"a@b.cc","tags":["x","y"]}'},
         {"type": "image", "data": "AAAA"},

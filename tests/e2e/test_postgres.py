@@ -192,6 +192,20 @@ def test_a_replica_goes_on_when_another_is_killed(stored: World, other: Server) 
     assert stored.interlock("log", "verify").returncode == 0
 
 
+def test_a_freeze_holds_at_every_replica(stored: World, other: Server) -> None:
+    """What one service froze the other denies, and a gateway that asks only this one refuses (case 12)."""
+    agent = stored.agent()
+    decision = agent.decide("echo", {})
+    with Interlock(other.grpc, credential=stored.credential("operator", "officer")) as operator:
+        frozen = operator.freeze("agent", "coder")
+    [reason] = agent.decide("echo", {}).reasons
+    assert (reason.code, reason.metadata["log_index"]) == ("freezes.active", frozen.log_index)
+    stored.until_heard()
+    with pytest.raises(InterlockCallError) as caught:
+        agent.execute(decision, "echo", {})
+    assert caught.value.reason == "TOKEN_FROZEN"
+
+
 def test_no_password_is_left_anywhere(stored: World, postgres: PostgresServer, url: str) -> None:
     """The store's password is in no data folder, log, error, command line or child of the service (case 63)."""
     world = stored.start()

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from interlock.client import Interlock, InterlockCallError
-from interlock.v1 import audit_service_pb2, decision_service_pb2, outcome_pb2
+from interlock.v1 import audit_service_pb2, control_service_pb2, decision_service_pb2, outcome_pb2
 from tests.e2e.processes import wait_until
 from tests.e2e.wire import Metadata, a_request, bearer, refused, send
 from tests.e2e.world import GATEWAY, World
@@ -16,6 +16,10 @@ GET = "AuditService/GetRecord"
 START = "DecisionService/StartSession"
 SHOW = "DecisionService/GetSession"
 STEPS = "DecisionService/RecordSteps"
+
+ATTEND, FREEZE, UNFREEZE, FREEZES = (
+    f"ControlService/{method}" for method in ("Attend", "Freeze", "Unfreeze", "ListFreezes")
+)
 
 REQUESTS = {
     DECIDE: a_request(request_id="whoever-asks").SerializeToString(),
@@ -33,6 +37,14 @@ REQUESTS = {
     START: decision_service_pb2.StartSessionRequest(session_id="whoevers").SerializeToString(),
     SHOW: decision_service_pb2.GetSessionRequest(session_id="whoevers").SerializeToString(),
     STEPS: decision_service_pb2.RecordStepsRequest(session_id="whoevers").SerializeToString(),
+    ATTEND: control_service_pb2.AttendRequest().SerializeToString(),
+    FREEZE: control_service_pb2.FreezeRequest(
+        scope=control_service_pb2.FREEZE_SCOPE_TENANT
+    ).SerializeToString(),
+    UNFREEZE: control_service_pb2.UnfreezeRequest(
+        scope=control_service_pb2.FREEZE_SCOPE_TENANT
+    ).SerializeToString(),
+    FREEZES: control_service_pb2.ListFreezesRequest().SerializeToString(),
 }
 
 
@@ -50,6 +62,7 @@ def credentials(world: World) -> dict[str, str]:
         "gateway": world.credential("gateway", "another-gateway"),
         "auditor": world.credential("auditor", "auditor"),
         "user": world.credential("user", "ann"),
+        "operator": world.credential("operator", "officer"),
     }
 
 
@@ -135,6 +148,11 @@ def taken(channel: grpc.Channel, data: bytes, metadata: Metadata) -> bool:
         ("user", STEPS),
         ("user", LIST),
         ("user", GET),
+        *(("operator", method) for method in (DECIDE, REPORT, LIST, GET, START, SHOW, STEPS, ATTEND)),
+        *((kind, FREEZE) for kind in ("agent", "gateway", "auditor", "user")),
+        *((kind, UNFREEZE) for kind in ("agent", "gateway", "auditor", "user")),
+        *((kind, FREEZES) for kind in ("agent", "gateway", "user")),
+        *((kind, ATTEND) for kind in ("agent", "auditor", "user")),
     ],
 )
 def test_each_kind_of_caller_has_its_own_methods(

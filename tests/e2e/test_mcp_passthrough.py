@@ -123,7 +123,7 @@ async def test_progress_passes_through(starts: StdioServerParameters, mode: str)
     assert heard == [(1, 2, "step 1"), (2, 2, "step 2")]
 
 
-@pytest.mark.filterwarnings("ignore:The logging capability is deprecated")
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 async def test_news_of_a_server_reach_the_client(starts: StdioServerParameters) -> None:
     """Log messages from the level that was asked for, changes of lists, and of resources that were subscribed to."""
     logs: list[Any] = []
@@ -144,6 +144,8 @@ async def test_news_of_a_server_reach_the_client(starts: StdioServerParameters) 
         await client.set_logging_level("warning")
         await client.call_tool("tell", {})
         await until(lambda: logs == [("warning", "beware")])
+        with pytest.raises(MCPError, match="no server has a resource"):
+            await client.subscribe_resource("file:///etc/passwd")
     assert "notifications/resources/list_changed" in news
 
 

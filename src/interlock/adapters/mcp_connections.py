@@ -41,7 +41,7 @@ WITHOUT_SESSION = 1_000
 NEWS = 1_000
 """Notifications of servers that wait to be told; of more, some are lost, as the protocol lets them be."""
 
-TELLING_SECONDS = 1.0
+TELLING_SECONDS = 10.0
 """What a client gets to take a notification: one that has stopped reading holds up nobody else."""
 
 _KEY = "interlock"

@@ -43,7 +43,7 @@ GOAL = "interlock.goal"
 SHOWN_SECONDS = 5.0
 """How long a client's list of tools is taken for what else it may reach, before it is asked for again."""
 
-PROGRESS_SECONDS = 1.0
+PROGRESS_SECONDS = 10.0
 """What a client gets to take one piece of progress: one that has stopped reading does not hold up the tool."""
 
 Context = ServerRequestContext[Any, Any]

@@ -52,6 +52,9 @@ Entry = TypeVar("Entry", bound=BaseModel)
 MAX_PAGES = 100
 """Of one server's list; of a longer one, the rest is left out."""
 
+MAX_SUBSCRIPTIONS = 256
+"""To resources, of one client (case 41)."""
+
 BETWEEN = "__"
 """Stands between a server's name and a prompt's, where two servers have a prompt of one name."""
 
@@ -99,9 +102,7 @@ class Passthrough:
 
     async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
         """Changes of the resource are told to this client from now on."""
-        uri = str(params.uri)
-        await (await self._server_of(context, uri)).subscribe_resource(uri)
-        self.connections.of(context).uris.add(uri)
+        await self._subscribe(context, [str(params.uri)])
         return EmptyResult()
 
     async def unsubscribe(self, context: Context, params: UnsubscribeRequestParams) -> EmptyResult:
@@ -151,13 +152,18 @@ class Passthrough:
             context: Context, params: SubscriptionsListenRequestParams
         ) -> SubscriptionsListenResult:
             await self.reach(context)
-            connection, uris = self.connections.of(context), params.notifications.resource_subscriptions or ()
-            for uri in uris:
-                await (await self._server_of(context, uri)).subscribe_resource(uri)
-            connection.uris.update(uris)
+            await self._subscribe(context, params.notifications.resource_subscriptions or ())
             return await handler(context, params)
 
         return listen
+
+    async def _subscribe(self, context: Context, uris: Iterable[str]) -> None:
+        subscribed = self.connections.of(context).uris
+        for uri in uris:
+            if len(subscribed) >= MAX_SUBSCRIPTIONS:
+                raise MCPError(code=INVALID_PARAMS, message="there are too many subscriptions")
+            await (await self._server_of(context, uri)).subscribe_resource(uri)
+            subscribed.add(uri)
 
     async def _reached(self, context: Context) -> list[McpUpstream]:
         names = await self.reach(context)

@@ -21,10 +21,11 @@ from typing import TextIO
 import httpx2
 from gateway_place import GatewayPlace, make_gateway_place, serving, serving_front
 from marks import write_between_marks
+from mcp.client.client import Client
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from processes import resident_mib
+from processes import open_sockets, resident_mib
 from redeem import measure_redeem
 from report import machine, met_or_missed, table
 from sandbox import measure_sandbox
@@ -37,7 +38,7 @@ IDLE_AT_MOST_KIB = 60.0
 PLAN = {"rounds": 10, "calls": 100, "connections": 1_000}
 QUICK_PLAN = {"rounds": 1, "calls": 5, "connections": 8}
 WARM_UP_CALLS = 10
-CONNECT_AT_ONCE = 16
+KEPT_OPEN = httpx2.Limits(keepalive_expiry=3_600)
 SETTLE_SECONDS = 2.0
 
 
@@ -72,11 +73,10 @@ def measure_all(options: argparse.Namespace) -> str:
         made = make_gateway_place(Path(scratch) / "gateway", locate_opa())
         with serving(made):
             overhead = asyncio.run(measure_overhead(made, options.rounds, options.calls))
-            with serving_front(made) as process_id:
-                idle = asyncio.run(measure_idle(made, process_id, options.connections))
+            idle = measure_idle(made, options.connections)
         redeem = measure_redeem(Path(scratch), quick=options.quick)
         sandbox = measure_sandbox(Path(scratch), quick=options.quick)
-    return "\n\n".join((machine(), overhead, idle, redeem, sandbox))
+    return f"{machine()}\n\n{overhead}\n\n{idle}\n\n{redeem}\n\n{sandbox}"
 
 
 async def measure_overhead(made: GatewayPlace, rounds: int, calls: int) -> str:
@@ -134,32 +134,42 @@ async def call_times(session: ClientSession, calls: int) -> list[float]:
     return times
 
 
-async def measure_idle(made: GatewayPlace, process_id: int, connections: int) -> str:
-    """Memory of the gateway before and after so many MCP sessions over HTTP are open, and do nothing."""
+def measure_idle(made: GatewayPlace, connections: int) -> str:
+    """Memory that idle clients over HTTP cost, of the protocol's last version and of those before."""
+    rows = []
+    for mode, title in (("auto", "2026-07-28, without sessions"), ("legacy", "before that, with a session each")):
+        with serving_front(made) as process_id:
+            opened, kib = asyncio.run(measure_idle_clients(made, process_id, connections, mode))
+        met = met_or_missed(met=kib <= IDLE_AT_MOST_KIB)
+        rows.append((title, f"{connections:,}", f"{opened:,}", f"{kib:.0f}", met))
+    header = ("protocol version of the idle clients", "clients", "connections", "KiB each", "target ≤ 60")
+    return table(header, rows)
+
+
+async def measure_idle_clients(
+    made: GatewayPlace, process_id: int, clients: int, mode: str
+) -> tuple[int, float]:
+    """Connections that so many clients keep open when they have listed the tools, and KiB for each of them."""
     async with AsyncExitStack() as stack:
-        await opened_over_http(stack, made)  # what the first makes is made once
+        await opened_over_http(stack, made, mode)  # what the first makes is made once
         await asyncio.sleep(SETTLE_SECONDS)
-        before = resident_mib(process_id)
-        for _ in range(0, connections, CONNECT_AT_ONCE):
-            for _ in range(CONNECT_AT_ONCE):
-                await opened_over_http(stack, made)
+        before, sockets = resident_mib(process_id), open_sockets(process_id)
+        for _ in range(clients):
+            await opened_over_http(stack, made, mode)
         await asyncio.sleep(SETTLE_SECONDS)
-        kib = (resident_mib(process_id) - before) * 1_024 / connections
-    met = met_or_missed(met=kib <= IDLE_AT_MOST_KIB)
-    return (
-        f"- {connections:,} idle MCP sessions over HTTP cost {kib:.0f} KiB each (memory of the gateway's process); "
-        f"target ≤ {IDLE_AT_MOST_KIB:g} KiB: {met}"
-    )
+        opened = open_sockets(process_id) - sockets
+        return opened, (resident_mib(process_id) - before) * 1_024 / max(1, opened)
 
 
-async def opened_over_http(stack: AsyncExitStack, made: GatewayPlace) -> ClientSession:
-    """A session over streamable HTTP, with the agent's credential, on a connection of its own."""
+async def opened_over_http(stack: AsyncExitStack, made: GatewayPlace, mode: str) -> Client:
+    """A client over streamable HTTP, with the agent's credential, on connections of its own."""
     headers = {"Authorization": f"Bearer {made.agent}"}
-    client = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30))
-    reading, writing = await stack.enter_async_context(streamable_http_client(made.front, http_client=client))
-    session = await stack.enter_async_context(ClientSession(reading, writing))
-    await session.initialize()
-    return session
+    http = httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30, limits=KEPT_OPEN)
+    await stack.enter_async_context(http)
+    transport = streamable_http_client(made.front, http_client=http)
+    client = await stack.enter_async_context(Client(transport, mode=mode))
+    await client.list_tools()
+    return client
 
 
 def p50(rounds: list[list[float]]) -> float:

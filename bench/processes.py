@@ -18,6 +18,12 @@ def resident_mib(process_id: int) -> float:
     return int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) * _PAGE_MIB
 
 
+def open_sockets(process_id: int) -> int:
+    """How many sockets the process has open."""
+    opened = Path(f"/proc/{process_id}/fd").iterdir()
+    return sum(os.readlink(descriptor).startswith("socket:") for descriptor in opened)
+
+
 def child_named(process_id: int, program: str) -> int:
     """Process id of its one child that runs `program`. Raises LookupError."""
     for child in children_of(process_id):

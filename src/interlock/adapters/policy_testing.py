@@ -9,6 +9,10 @@ from typing import Any
 from interlock.adapters.opa_binary import OpaError, OpaRun, run_opa
 
 
+_TEST_LIMIT_SECONDS = 120
+"""For one test, which may be a table of many cases on a machine that has other things to do; opa's own is 5."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTestRun:
     """How the tests went. `report` is for a person; `uncovered` holds places such as `a/b.rego:12`."""
@@ -23,7 +27,7 @@ def run_policy_tests(opa: Path, source: Path, tests: Path) -> PolicyTestRun:
 
     No tests, or a line that no test reaches, is a failure: `opa test` alone would pass both. Raises OpaError.
     """
-    trees = ("--bundle", source.absolute(), tests.absolute())
+    trees = ("--timeout", f"{_TEST_LIMIT_SECONDS}s", "--bundle", source.absolute(), tests.absolute())
     plain = run_opa(opa, "test", "--fail-on-empty", *trees)
     report = "\n".join(filter(None, [plain.output.decode("utf-8", "replace").strip(), plain.errors]))
     if not plain.succeeded:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,6 @@ import uvloop
 
 from interlock.cli.options import DEFAULT_CONFIG, Config, read_secret, settings_of
 from interlock.cli.output import print_line
-from interlock.cli.run import announce_of
 from interlock.compose.service_log import configure_logging
 
 if TYPE_CHECKING:
@@ -23,16 +23,19 @@ application = typer.Typer(
 )
 
 
+_NAMES = {"mcp": "MCP", "http": "forward"}
+
+
 @application.callback()
 def gateway(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
-    """Run the gateway whose way in is gRPC, unless another is named."""
+    """Run the gateway: gRPC, and the `ways_in` of its settings; or only the one that is named."""
     context.obj = config
     if context.invoked_subcommand is not None:
         return
-    from interlock.compose.grpc_gateway import serve_gateway  # noqa: PLC0415 - each way in loads its own
+    from interlock.compose.grpc_gateway import serve_gateway  # noqa: PLC0415 - no other verb must load it
 
     configure_logging()
-    uvloop.run(serve_gateway(settings_of(config), announce_of("gateway")))
+    uvloop.run(serve_gateway(settings_of(config), _announce))
 
 
 @application.command()
@@ -68,10 +71,10 @@ def forward(context: typer.Context, config: Config = DEFAULT_CONFIG) -> None:
 
     An agent asks it for /TOOL/PATH with the execution token in its Authorization header; gRPC is served beside it.
     """
-    from interlock.compose.http_gateway import serve_http_gateway  # noqa: PLC0415 - the same
+    from interlock.compose.grpc_gateway import serve_gateway  # noqa: PLC0415 - the same
 
     configure_logging()
-    uvloop.run(serve_http_gateway(settings_of(chosen(context, config)), _announce_forward))
+    uvloop.run(serve_gateway(settings_of(chosen(context, config)), _announce, ways_in=["http"]))
 
 
 def chosen(context: typer.Context, config: Path) -> Path:
@@ -85,6 +88,7 @@ def _announce_mcp(url: str, http: str) -> None:
     sys.stdout.flush()
 
 
-def _announce_forward(address: str, addresses: "Addresses") -> None:
-    print_line(f"gateway: forward on {address}, gRPC on {addresses.grpc}, HTTP on {addresses.http}")
+def _announce(addresses: "Addresses", others: Mapping[str, str]) -> None:
+    beside = "".join(f"{_NAMES[name]} on {address}, " for name, address in others.items())
+    print_line(f"gateway: {beside}gRPC on {addresses.grpc}, HTTP on {addresses.http}")
     sys.stdout.flush()

@@ -78,6 +78,10 @@ class HttpForwardSettings(Closed):
     listen: Address = "127.0.0.1:7423"
 
 
+WayIn = Literal["mcp", "http"]
+"""A way in beside gRPC: MCP over streamable HTTP, and the HTTP forward."""
+
+
 class GatewaySettings(Closed):
     """An execution gateway. `name` is the audience of its tokens, and `credential_file` holds its credential.
 
@@ -89,6 +93,7 @@ class GatewaySettings(Closed):
     tenant: Identifier
     listen: Address = "127.0.0.1:7420"
     http_listen: Address = "127.0.0.1:7421"
+    ways_in: tuple[WayIn, ...] = ()
     tls: Tls | None = None
     data_dir: Path = Path(".interlock/gateway")
     issuer: Annotated[str, Field(min_length=1, max_length=256)] = "interlock"

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from interlock.adapters.backoff import jittered
 from interlock.adapters.clock import RandomIdentifiers
 from interlock.adapters.mcp_client_asks import ClientAsks
+from interlock.adapters.mcp_client_requests import ClientRequests
 from interlock.adapters.mcp_connections import Connections
 from interlock.adapters.mcp_front import McpFront
 from interlock.adapters.mcp_http import PATH, http_application
@@ -51,7 +52,11 @@ async def serve_mcp_stdio(settings: Settings, credential: str) -> None:
     Until stdin ends, or SIGTERM or SIGINT; what was begun by then is ended and on record. Raises as `open_gateway`.
     """
     told_to_end = listen_for_signals()
-    async with _open_front(settings, credential) as (gateway, server):
+    asks = ClientAsks()
+    async with (
+        open_gateway(settings, client_requests=permitted_asks(settings, asks)) as gateway,
+        _front(gateway, asks, credential) as server,
+    ):
         settle_memory()
         logger.info("serving", mcp="stdio", gateway=gateway.settings.name, tenant=gateway.settings.tenant)
         await _first(serve_stdio(server), told_to_end)
@@ -65,43 +70,57 @@ async def serve_mcp_http(settings: Settings, announce: Callable[[str, str], None
     ServerError.
     """
     told_to_end = listen_for_signals()
-    async with _open_front(settings, "") as (gateway, server), _health(gateway) as health_address:
-        own = gateway.settings
-        application = http_application(server, hosts=own.mcp.hosts, origins=own.mcp.origins)
-        async with asgi_server(application, own.mcp.listen, own.tls, own.drain_seconds) as address:
+    asks = ClientAsks()
+    async with (
+        open_gateway(settings, client_requests=permitted_asks(settings, asks)) as gateway,
+        _health(gateway) as health_address,
+    ):
+        async with mcp_over_http(gateway, asks) as url:
             settle_memory()
-            url = f"{'https' if own.tls else 'http'}://{address}{PATH}"
+            own = gateway.settings
             logger.info("serving", mcp=url, http=health_address, gateway=own.name, tenant=own.tenant)
             announce(url, health_address)
             await told_to_end.wait()
         await _drain(gateway)
 
 
+def permitted_asks(settings: Settings, asks: ClientAsks) -> ClientRequests:
+    """What the settings let MCP servers ask of a client, answered by `asks`."""
+    return asks.permitted(settings.gateway.mcp.client_requests if settings.gateway else ())
+
+
 @contextlib.asynccontextmanager
-async def _open_front(settings: Settings, credential: str) -> AsyncIterator[tuple[OpenGateway, Server[Any]]]:
-    asks = ClientAsks()
-    requests = asks.permitted(settings.gateway.mcp.client_requests if settings.gateway else ())
-    async with open_gateway(settings, client_requests=requests) as gateway:
-        identifiers = RandomIdentifiers()
-        front = McpFront(
-            front=Front(
-                gateway=gateway.settings.name,
-                decisions=RemoteDecisions(gateway.channel),
-                execute=gateway.executor.execute,
-                identifiers=identifiers,
-                escalation_wait_seconds=gateway.settings.mcp.escalation_wait_seconds,
-                pauses=jittered(first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS),
-                next_steps=NEXT_STEPS | _FRONT_STEPS,
-            ),
-            catalog=gateway.catalog,
-            upstreams=gateway.upstreams,
-            connections=Connections(credential=credential, identifiers=identifiers),
-            asks=asks,
-            meter=gateway.meter,
-        )
-        async with front.running() as server:
-            await _until_ready(gateway)
-            yield gateway, server
+async def mcp_over_http(gateway: OpenGateway, asks: ClientAsks) -> AsyncIterator[str]:
+    """Serve clients over streamable HTTP until the end of the block; the URL. Raises ServerError."""
+    own = gateway.settings
+    async with _front(gateway, asks, "") as server:
+        application = http_application(server, hosts=own.mcp.hosts, origins=own.mcp.origins)
+        async with asgi_server(application, own.mcp.listen, own.tls, own.drain_seconds) as address:
+            yield f"{'https' if own.tls else 'http'}://{address}{PATH}"
+
+
+@contextlib.asynccontextmanager
+async def _front(gateway: OpenGateway, asks: ClientAsks, credential: str) -> AsyncIterator[Server[Any]]:
+    identifiers = RandomIdentifiers()
+    front = McpFront(
+        front=Front(
+            gateway=gateway.settings.name,
+            decisions=RemoteDecisions(gateway.channel),
+            execute=gateway.executor.execute,
+            identifiers=identifiers,
+            escalation_wait_seconds=gateway.settings.mcp.escalation_wait_seconds,
+            pauses=jittered(first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS),
+            next_steps=NEXT_STEPS | _FRONT_STEPS,
+        ),
+        catalog=gateway.catalog,
+        upstreams=gateway.upstreams,
+        connections=Connections(credential=credential, identifiers=identifiers),
+        asks=asks,
+        meter=gateway.meter,
+    )
+    async with front.running() as server:
+        await _until_ready(gateway)
+        yield server
 
 
 async def _until_ready(gateway: OpenGateway) -> None:

@@ -150,6 +150,8 @@ class _Redactor:
     def __init__(self, patterns: Sequence[_Patterns]) -> None:
         self.places = 0
         self.patterns = patterns
+        self._named: dict[str, bool] = {}
+        self._left: set[str] = set()
 
     def walk(self, node: Any, *, named: bool = False, nested: int = 0) -> Any:
         """The same without what is found; all of it where it is `named` as what is to be redacted."""
@@ -184,8 +186,11 @@ class _Redactor:
 
     def _key(self, key: str, taken: dict[str, Any], node: dict[str, Any], nested: int) -> str:
         """No member takes another's place, for then nobody would see that there were two."""
+        if key in self._left:
+            return key
         cleared = self._text(key, nested)
         if cleared == key:
+            self._left.add(key)
             return key
         unique, number = cleared, 1
         while unique in taken or unique in node:
@@ -239,7 +244,10 @@ class _Redactor:
         return abs(number) >= _LEAST_NUMBER and bool(self._spans(decimal(number)))
 
     def _names(self, name: str) -> bool:
-        return any(each.names(name) for each in self.patterns)
+        named = self._named.get(name)
+        if named is None:
+            named = self._named[name] = any(each.names(name) for each in self.patterns)
+        return named
 
     def _whole(self, node: Any) -> str:
         self.places += node != REDACTED

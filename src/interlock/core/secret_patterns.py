@@ -12,31 +12,36 @@ Span = tuple[int, int]
 
 _REST = "[A-Za-z0-9_-]*+"
 
-# What tells each from other text is how it begins, as its issuer documents it.
-_PREFIXED = (
+# How each begins, which tells it from other text as its issuer documents it, and what belongs to it besides.
+_FORMS = (
     # To its end, or to that of the text.
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?--(?:[^-]|-(?!----END))*+(?:-----END [A-Z0-9 ]{0,60}-----)?",
-    rf"ilk_[A-Za-z0-9_-]{{8}}{_REST}(?:\.{_REST})?",  # a credential of this service (core/identity.py)
-    rf"(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{{16}}{_REST}",
-    rf"gh[pousr]_[A-Za-z0-9]{{20}}{_REST}",
-    rf"github_pat_[A-Za-z0-9_]{{20}}{_REST}",
-    rf"glpat-[A-Za-z0-9_-]{{16}}{_REST}",
-    rf"xox[a-z]-[A-Za-z0-9-]{{8}}{_REST}",
-    rf"xapp-[0-9]-[A-Za-z0-9-]{{8}}{_REST}",
-    r"hooks\.slack\.com/[A-Za-z0-9_/-]++",
-    rf"(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{{8}}{_REST}",
-    r"whsec_[A-Za-z0-9+/=]{16}[A-Za-z0-9+/=_-]*+",
-    rf"AIza[A-Za-z0-9_-]{{35}}{_REST}",
-    r"ya29\.[A-Za-z0-9_-]{16}[A-Za-z0-9_.-]*+",
-    rf"GOCSPX-[A-Za-z0-9_-]{{16}}{_REST}",
-    rf"(?<![a-z])sk-(?:ant-|proj-|svcacct-)?[A-Za-z0-9_-]{{16}}{_REST}",
-    rf"hf_[A-Za-z0-9]{{20}}{_REST}",
-    rf"npm_[A-Za-z0-9]{{30}}{_REST}",
-    rf"pypi-AgE[A-Za-z0-9_-]{{16}}{_REST}",
-    r"SG\.[A-Za-z0-9_-]{16}[A-Za-z0-9_.-]*+",
-    rf"do[opr]_v1_[a-f0-9]{{32}}{_REST}",
+    (
+        "-----BEGIN ",
+        r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?--(?:[^-]|-(?!----END))*+(?:-----END [A-Z0-9 ]{0,60}-----)?",
+    ),
+    ("ilk_", rf"[A-Za-z0-9_-]{{8}}{_REST}"),  # a credential of this service (core/identity.py)
+    ("(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)", rf"[A-Z0-9]{{16}}{_REST}"),
+    ("gh[pousr]_", rf"[A-Za-z0-9]{{20}}{_REST}"),
+    ("github_pat_", rf"[A-Za-z0-9_]{{20}}{_REST}"),
+    ("glpat-", rf"[A-Za-z0-9_-]{{16}}{_REST}"),
+    ("xox[a-z]-", rf"[A-Za-z0-9-]{{8}}{_REST}"),
+    ("xapp-[0-9]-", rf"[A-Za-z0-9-]{{8}}{_REST}"),
+    (r"hooks\.slack\.com/", "[A-Za-z0-9_/-]++"),
+    ("(?:sk|rk|pk)_(?:live|test)_", rf"[A-Za-z0-9]{{8}}{_REST}"),
+    ("whsec_", "[A-Za-z0-9+/=]{16}[A-Za-z0-9+/=_-]*+"),
+    ("AIza", rf"[A-Za-z0-9_-]{{35}}{_REST}"),
+    (r"ya29\.", "[A-Za-z0-9_-]{16}[A-Za-z0-9_.-]*+"),
+    ("GOCSPX-", rf"[A-Za-z0-9_-]{{16}}{_REST}"),
+    ("(?<![a-z])sk-", rf"[A-Za-z0-9_-]{{16}}{_REST}"),
+    ("hf_", rf"[A-Za-z0-9]{{20}}{_REST}"),
+    ("npm_", rf"[A-Za-z0-9]{{30}}{_REST}"),
+    ("pypi-AgE", rf"[A-Za-z0-9_-]{{16}}{_REST}"),
+    (r"SG\.", "[A-Za-z0-9_-]{16}[A-Za-z0-9_.-]*+"),
+    ("do[opr]_v1_", rf"[a-f0-9]{{32}}{_REST}"),
 )
-_CREDENTIALS = tuple(map(re.compile, _PREFIXED))
+_CREDENTIALS = tuple(re.compile(begins + rest) for begins, rest in _FORMS)
+# Tells quickly of most texts that none of them is there.
+_MAYBE_CREDENTIAL = re.compile("|".join(begins for begins, _ in _FORMS))
 
 # JWS and JWE (RFC 7515, 7516): base64url of `{"` begins with `eyJ`. A run is looked at once, from its beginning.
 _DOTTED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+)++")
@@ -48,7 +53,9 @@ _SCHEME = re.compile(
 )  # RFC 6750, 9449
 _HEADER = re.compile(r"(?i)(?:authorization|cookie)[\"']?[ \t]{0,8}[:=][ \t]{0,8}(?P<value>[^\r\n]++)")
 _USER_IN_URL = re.compile(r"://(?P<value>[^\s/?#@\"'<>]++)@")
-_NAME = re.compile(r"(?<![\w.-])(?P<name>[\w.-]++)[\"'\\\]]{0,4}[ \t]{0,8}(?:=>|:=|[=:])[ \t]{0,8}\\{0,4}")
+_NAME = re.compile(
+    r"(?<![\w.-])(?P<name>[\w.-]++)(?<=[A-Za-z])[\"'\\\]]{0,4}[ \t]{0,8}(?:=>|:=|[=:])[ \t]{0,8}\\{0,4}"
+)
 # To its quotation mark, or to where a word ends.
 _VALUE = re.compile(r"\"(?:[^\"\\]|\\[\s\S])*+\"?|'(?:[^'\\]|\\[\s\S])*+'?|[^\s,;&\"'<>{}()]++")
 _QUOTES = "\"'"
@@ -66,13 +73,16 @@ _NO_SECRETS = (
 
 def find_secrets(text: str) -> Iterator[Span]:
     """Where a credential stands, start and end; they may overlap."""
-    for credential in _CREDENTIALS:
-        yield from (found.span() for found in credential.finditer(text))
+    if _MAYBE_CREDENTIAL.search(text):
+        for credential in _CREDENTIALS:
+            yield from (found.span() for found in credential.finditer(text))
     yield from _find_tokens(text)
-    yield from (found.span() for found in _SCHEME.finditer(text))
-    for header in (_HEADER, _USER_IN_URL):
-        yield from (found.span("value") for found in header.finditer(text))
-    yield from _find_pairs(text)
+    if " " in text or "\t" in text:
+        yield from (found.span() for found in _SCHEME.finditer(text))
+    if ":" in text or "=" in text:
+        for header in (_HEADER, _USER_IN_URL):
+            yield from (found.span("value") for found in header.finditer(text))
+        yield from _find_pairs(text)
 
 
 def names_secret(name: str) -> bool:

@@ -137,7 +137,10 @@ async def call_times(session: ClientSession, calls: int) -> list[float]:
 def measure_idle(made: GatewayPlace, connections: int) -> str:
     """Memory that idle clients over HTTP cost, of the protocol's last version and of those before."""
     rows = []
-    for mode, title in (("auto", "2026-07-28, without sessions"), ("legacy", "before that, with a session each")):
+    for mode, title in (
+        ("auto", "2026-07-28, without sessions"),
+        ("legacy", "before that, with a session each"),
+    ):
         with serving_front(made) as process_id:
             opened, kib = asyncio.run(measure_idle_clients(made, process_id, connections, mode))
         met = met_or_missed(met=kib <= IDLE_AT_MOST_KIB)

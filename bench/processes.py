@@ -21,7 +21,7 @@ def resident_mib(process_id: int) -> float:
 def open_sockets(process_id: int) -> int:
     """How many sockets the process has open."""
     opened = Path(f"/proc/{process_id}/fd").iterdir()
-    return sum(os.readlink(descriptor).startswith("socket:") for descriptor in opened)
+    return sum(str(descriptor.readlink()).startswith("socket:") for descriptor in opened)
 
 
 def child_named(process_id: int, program: str) -> int:

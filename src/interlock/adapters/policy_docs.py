@@ -30,8 +30,8 @@ gateway must have said that it can meet. Where one cannot be taken or met, the a
 _PLANS = f"""\
 ## What the service says of plans
 
-A plan is allowed as a whole or not at all, and a step that is proposed again must be due, and what was planned. Where it
-is not, the policy's allow becomes a deny with these codes. `{RETRY_AFTER}` is as above.
+A plan is allowed as a whole or not at all, and a step that is proposed again must be due, and what was planned.
+Where it is not, the policy's allow becomes a deny with these codes. `{RETRY_AFTER}` is as above.
 
 | code | verdict | description |
 | --- | --- | --- |

@@ -8,7 +8,6 @@ from typing import Any
 
 from interlock.adapters.opa_binary import OpaError, OpaRun, run_opa
 
-
 _TEST_LIMIT_SECONDS = 120
 """For one test, which may be a table of many cases on a machine that has other things to do; opa's own is 5."""
 

@@ -130,7 +130,9 @@ class Cells:
 
     def copy(self, keys: Iterable[bytes]) -> "Cells":
         """These cells as they are now, to be changed on their own. Raises KeyError for a key that is not held."""
-        return Cells({key: self._opened[key].encode() if key in self._kept else self.get(key) for key in keys})
+        return Cells(
+            {key: self._opened[key].encode() if key in self._kept else self.get(key) for key in keys}
+        )
 
     def take_over(self, copy: "Cells") -> None:
         """Let these be as the copy is."""

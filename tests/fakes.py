@@ -280,6 +280,7 @@ class ScriptedTools:
     behave: Callable[[ToolCall], Awaitable[ToolResult]] = answer_done
     up: bool = True
     calls: list[ToolCall] = field(default_factory=list)
+    while_preparing: Callable[[], None] = lambda: None
 
     async def ready(self, server: str) -> bool:
         return self.up
@@ -289,6 +290,7 @@ class ScriptedTools:
             raise InterlockError(
                 reason=ErrorReason.TOOL_UNAVAILABLE, message="the server is away", retry_after=1.0
             )
+        self.while_preparing()
         return ScriptedCall(self, call)
 
 

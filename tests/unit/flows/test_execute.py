@@ -12,6 +12,7 @@ from interlock.core.canonical import canonicalize, digest, digest_of, parse_cano
 from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, build_catalog
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult
+from interlock.core.freeze import Freeze, FreezeScope
 from interlock.core.outcome import MemoryWrite, ObligationResult, Outcome, OutcomeKind, Usage
 from interlock.flows.execute import Executor, Gateway
 from interlock.ports import ToolCall, ToolResult
@@ -94,6 +95,7 @@ class World:
     executor: Executor
     catalog: Catalog
     woken: list[None]
+    freezes: OpenFreezes
 
     def token(self, **claims: Any) -> str:
         return a_token(self.keys, self.catalog.tools["files/write"], digest_of(ARGUMENTS), **claims)
@@ -122,13 +124,14 @@ def world() -> World:
         a_catalog(),
     )
     woken: list[None] = []
+    freezes = OpenFreezes()
     gateway = Gateway(
         keys=keys,
         expected=EXPECTED,
         catalog=catalog,
         ledger=ledger,
         tools=tools,
-        freezes=OpenFreezes(),
+        freezes=freezes,
         resolve=no_files,
         clock=clock,
         identifiers=CountingIdentifiers("execution"),
@@ -144,6 +147,7 @@ def world() -> World:
         executor=Executor(gateway),
         catalog=catalog,
         woken=woken,
+        freezes=freezes,
     )
 
 
@@ -562,3 +566,41 @@ async def test_errors_hold_no_argument_and_no_token(world: World) -> None:
         told = f"{refusal} {refusal.violations} {refusal.metadata} {refusal.__cause__}"
         assert "hunter2" not in told
         assert not any(part in told for part in call.execution_token.split("."))
+
+
+FROZEN = Freeze(log_index=1_000, scope=FreezeScope.ALL, tenant="", name="", comment="", start_time=NOON)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "while-preparing"])
+async def test_a_frozen_token_is_refused_and_reported(world: World, late: bool) -> None:
+    """A freeze that the gateway hears of before it redeems stops the call, which is on record as refused (case 12)."""
+
+    def freeze() -> None:
+        world.freezes.known = (FROZEN,)
+
+    if late:
+        world.tools.while_preparing = freeze
+    else:
+        freeze()
+    error = await world.refused(world.call())
+    assert (error.reason, world.tools.calls) == (ErrorReason.TOKEN_FROZEN, [])
+    [refused] = await world.ledger.undelivered(10)
+    assert (refused.kind, refused.refusal) == (OutcomeKind.REFUSED, ErrorReason.TOKEN_FROZEN)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "while-preparing"])
+async def test_while_nothing_is_heard_a_token_keeps(world: World, late: bool) -> None:
+    """A gateway that does not know what is frozen neither redeems nor reports; the token is good later (case 12)."""
+
+    def hear_nothing() -> None:
+        world.freezes.known = None
+
+    if late:
+        world.tools.while_preparing = hear_nothing
+    else:
+        hear_nothing()
+    call = world.call()
+    assert (await world.refused(call)).reason is ErrorReason.FREEZES_UNKNOWN
+    assert (world.ledger.executions, world.tools.calls) == ([], [])
+    world.freezes.known, world.tools.while_preparing = (), lambda: None
+    assert (await world.executor.execute(call)).kind is OutcomeKind.SUCCEEDED

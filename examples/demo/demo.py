@@ -23,7 +23,7 @@ from world import TOKEN_LIFE_SECONDS, World, make_world
 from interlock.client import Interlock
 
 START_SECONDS = 60.0
-PORTS = (7410, 7411, 7420, 7421)
+PORTS = (7410, 7411, 7420, 7421, 7422)
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def serve(world: World) -> None:
         f"""
 Serving until Ctrl-C:
   decision service  gRPC {world.service}, HTTP {world.service_http} (/readyz, /metrics, /.well-known/jwks.json)
-  gateway           gRPC {world.gateway}, HTTP {world.gateway_http}
+  gateway           gRPC {world.gateway}, MCP http://{world.front}/mcp, HTTP {world.gateway_http}
 
 Try in another terminal, here (the demo's tokens live {TOKEN_LIFE_SECONDS} seconds, so decide and execute go together):
   rm -f {token}

@@ -1,5 +1,6 @@
 """What the scripted agent does, and what it is told."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Mapping
@@ -7,13 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, TextContent
 from world import World
 
-from interlock.client import Decision, Execution, Interlock, InterlockCallError, Verdict
+from interlock.client import Decision, Execution, Interlock, InterlockCallError, PlanStep, Verdict
 
 GOAL = "see what changed in the repository, and commit it"
 LEEWAY_SECONDS = 1.5
 """A little more than the gateway's `leeway_seconds`."""
+
+FREEZE_SECONDS = 2.0
+"""Every gateway knows of a freeze after so long."""
 
 MEANING = {
     Verdict.ALLOW: "may run; this agent went no further",
@@ -44,7 +52,10 @@ def tell(world: World) -> list[Step]:
             proposed(agent, "git_push", repository),
             replayed(agent, repository),
             changed(agent, repository),
+            planned(agent, repository),
             expired(agent, repository),
+            *asyncio.run(through_mcp(world)),
+            frozen(agent, repository, world),
         ]
 
 
@@ -86,7 +97,64 @@ def expired(agent: Interlock, arguments: Mapping[str, Any]) -> Step:
     return refused(agent, "waits until the token has expired", decision, "git_status", arguments)
 
 
-def refused(agent: Interlock, did: str, decision: Decision, tool: str, arguments: Mapping[str, Any]) -> Step:
+def planned(agent: Interlock, arguments: Mapping[str, Any]) -> Step:
+    """Two reads that are decided as one plan; the second may not run before the first has succeeded."""
+    steps = [
+        PlanStep(step_id="look", tool="git_status", arguments=arguments),
+        PlanStep(
+            step_id="read", tool="git_show", arguments={**arguments, "revision": "HEAD"}, after=("look",)
+        ),
+    ]
+    plan = agent.decide_plan(steps, goal=GOAL)
+    did = "plans git_status, then git_show, and begins with the second"
+    return refused(agent, did, plan.steps[1].execution_token, "git_show", steps[1].arguments)
+
+
+def frozen(agent: Interlock, arguments: Mapping[str, Any], world: World) -> Step:
+    """A token that was given before an operator froze the agent."""
+    decision = agent.decide("git_log", {**arguments, "max_count": 2}, goal=GOAL)
+    with Interlock(world.service, credential=world.operator) as operator:
+        operator.freeze("agent", "coder", comment="shown in the demo")
+        threading.Event().wait(FREEZE_SECONDS)
+        told = refused(
+            agent,
+            "presents a token after an operator froze the agent",
+            decision,
+            "git_log",
+            {**arguments, "max_count": 2},
+        )
+        operator.unfreeze("agent", "coder", comment="the demo goes on")
+    return told
+
+
+async def through_mcp(world: World) -> list[Step]:
+    """The same server through an unchanged MCP client, which knows nothing of Interlock."""
+    headers = {"Authorization": f"Bearer {world.agent}"}
+    repository = {"repo_path": str(world.repository)}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        transport = streamable_http_client(f"http://{world.front}/mcp", http_client=http)
+        async with Client(transport) as client:
+            tools = ", ".join(sorted(tool.name for tool in (await client.list_tools()).tools))
+            read = await client.call_tool("git_status", repository)
+            commit = await client.call_tool("git_commit", {**repository, "message": "Greet by MCP"})
+    return [
+        Step(did="an MCP client lists the tools", answer="SHOWN", why="those of its roles", result=tools),
+        mcp_step("an MCP client calls git_status", "SUCCEEDED", read),
+        mcp_step("an MCP client calls git_commit", "ESCALATED", commit),
+    ]
+
+
+def mcp_step(did: str, answer: str, called: CallToolResult) -> Step:
+    """What the model behind an MCP client reads."""
+    told = "\n".join(part.text for part in called.content if isinstance(part, TextContent))
+    if called.is_error:
+        return Step(did=did, answer=answer, why=told, result="nothing ran")
+    return Step(did=did, answer=answer, why="it was decided, executed once, and is on record", result=told)
+
+
+def refused(
+    agent: Interlock, did: str, decision: Decision | str, tool: str, arguments: Mapping[str, Any]
+) -> Step:
     """What the gateway says to a token that it must not take."""
     try:
         execution = agent.execute(decision, tool, arguments)

@@ -35,6 +35,11 @@ credential_file = "gateway.credential"
 jwks_url = "http://{service_http}/.well-known/jwks.json"
 catalog = ["catalog/git.yaml"]
 leeway_seconds = 1
+ways_in = ["mcp"] # beside gRPC
+
+[gateway.mcp]
+listen = "{front}"
+escalation_wait_seconds = 1 # nobody is there to approve
 
 [gateway.servers.git]
 command = {git_server}
@@ -44,7 +49,7 @@ args = ["--repository", {repository}]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Where everything is. Addresses are `host:port`; `agent` is the agent's credential."""
+    """Where everything is. Addresses are `host:port`; `agent` and `operator` are credentials."""
 
     folder: Path
     config: Path
@@ -53,14 +58,16 @@ class World:
     service_http: str
     gateway: str
     gateway_http: str
+    front: str
     agent: str = field(repr=False)
+    operator: str = field(repr=False)
 
 
 def make_world(folder: Path, ports: tuple[int, ...]) -> World:
     """A new world in `folder`; what an earlier demo left there is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "catalog").mkdir(parents=True)
-    service, service_http, gateway, gateway_http = (f"127.0.0.1:{port}" for port in ports)
+    service, service_http, gateway, gateway_http, front = (f"127.0.0.1:{port}" for port in ports)
     repository = make_repository(folder / "repository")
     config = folder / "interlock.toml"
     config.write_text(
@@ -70,6 +77,7 @@ def make_world(folder: Path, ports: tuple[int, ...]) -> World:
             service_http=service_http,
             gateway=gateway,
             gateway_http=gateway_http,
+            front=front,
             policies=json.dumps(str(PROJECT / "policies")),
             git_server=json.dumps(str(Path(sys.executable).parent / "mcp-server-git")),
             repository=json.dumps(str(repository)),
@@ -78,6 +86,7 @@ def make_world(folder: Path, ports: tuple[int, ...]) -> World:
     interlock(config, "catalog", "import", "git", "--output", str(folder / "catalog" / "git.yaml"))
     credential(config, folder, "gateway", "git-gateway")
     credential(config, folder, "auditor", "auditor")
+    operator = credential(config, folder, "operator", "operator")
     agent = credential(config, folder, "agent", "coder", "--role", "contributor")
     return World(
         folder=folder,
@@ -87,7 +96,9 @@ def make_world(folder: Path, ports: tuple[int, ...]) -> World:
         service_http=service_http,
         gateway=gateway,
         gateway_http=gateway_http,
+        front=front,
         agent=agent,
+        operator=operator,
     )
 
 

@@ -19,8 +19,12 @@ def test_demo_plays_every_answer_and_verifies_its_log(project: Path, tmp_path: P
         "validation.unknown_tool",
         "TOKEN_ALREADY_REDEEMED",
         "CALL_MISMATCH",
+        "STEP_NOT_DUE",
         "TOKEN_EXPIRED",
-        "The decision log: verified: 14 records",
+        "an MCP client calls git_status",
+        "What to do: ask a person",
+        "TOKEN_FROZEN",
+        "The decision log: verified: ",
     ]
     assert [text for text in told if text not in played.stdout] == []
     assert "MUST NOT HAPPEN" not in played.stdout

@@ -59,6 +59,7 @@ lock: ## Update requirements.lock to the newest versions that pyproject.toml all
 bench: setup ## Measure, and write the tables into bench/README.md
 	$(PYTHON) bench/run.py
 	$(PYTHON) bench/facts.py
+	$(PYTHON) bench/gateway.py
 
 loops: setup ## Replay real agents' runs, and tell which of them the rules stop
 	$(PYTHON) bench/loops.py

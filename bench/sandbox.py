@@ -1,4 +1,4 @@
-"""What a command's sandbox costs: `.venv/bin/python bench/sandbox.py` prints a Markdown table, in some seconds.
+"""What a command's sandbox costs: `.venv/bin/python bench/sandbox.py [RUNS]` prints a Markdown table, in some seconds.
 
 `/usr/bin/true` through the connector (words made, path looked up, sandbox made, limits set, run, everything gone),
 against a bare process that is started and waited for, one after the other and in turns.
@@ -6,6 +6,7 @@ against a bare process that is started and waited for, one after the other and i
 
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,11 +29,11 @@ PROGRAM = "/usr/bin/true"
 Run = Callable[[], Awaitable[None]]
 
 
-def main() -> None:
+def main(runs: int) -> None:
     """Measure, and print the table."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        bare, sandboxed = uvloop.run(measure(a_call(Path(name).resolve())))
+        bare, sandboxed = uvloop.run(measure(a_call(Path(name).resolve()), runs))
     print("| start of a command | p50 | p95 | p99 | goal |\n| --- | --- | --- | --- | --- |")
     print(row("a bare process", bare, ""))
     print(row("in its sandbox, through the connector", sandboxed, f"p50 ≤ {GOAL_MILLISECONDS} ms"))
@@ -72,7 +73,7 @@ def a_tool(folder: str) -> Tool:
     return build_catalog([CatalogFile.model_validate(file)]).tools["nothing"]
 
 
-async def measure(call: ToolCall) -> tuple[list[float], list[float]]:
+async def measure(call: ToolCall, runs: int) -> tuple[list[float], list[float]]:
     """Milliseconds of each run, bare and in the sandbox."""
     commands = Commands(locate_sandbox(), {"commands": {}})
 
@@ -84,7 +85,7 @@ async def measure(call: ToolCall) -> tuple[list[float], list[float]]:
             raise RuntimeError(f"the command failed: {result.value}")
 
     times: dict[Run, list[float]] = {bare: [], sandboxed: []}
-    for run in [bare, sandboxed] * (WARM_UP + RUNS):
+    for run in [bare, sandboxed] * (WARM_UP + runs):
         times[run].append(await timed(run))
     return times[bare][WARM_UP:], times[sandboxed][WARM_UP:]
 
@@ -110,4 +111,4 @@ def row(name: str, times: Sequence[float], goal: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)

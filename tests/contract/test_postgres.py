@@ -216,6 +216,7 @@ async def test_a_cell_that_is_forgotten_while_it_is_wanted_is_not_lost(
                 self.fetch = connection.fetch
                 self.fetchrow = connection.fetchrow
                 self.fetchval = connection.fetchval
+                self.is_closed = connection.is_closed
 
             async def execute(self, query: str, *values: object) -> str:
                 nonlocal forgotten

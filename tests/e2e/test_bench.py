@@ -66,6 +66,17 @@ def test_a_storm_of_retries_is_smaller_with_interlock(project: Path, opa: Path, 
     assert all(amplification < 1 for amplification in guarded)
 
 
+def test_the_gateway_is_measured_in_each_way(project: Path, opa: Path, tmp_path: Path) -> None:
+    """A short run fills every table: overhead, idle clients of both kinds of protocol, redeeming, and sandboxes."""
+    overhead, idle, redeem, sandbox = _tables(_run("gateway.py", project, opa, tmp_path))
+    for header, _, *rows in (overhead, idle, redeem):
+        assert all(len(row) == len(header) and all(row) for row in rows)
+    assert [row[0] for row in overhead[2:]] == ["the MCP server itself", "through the gateway"]
+    assert [row[1] for row in idle[2:]] == ["8", "8"]
+    assert [row[0] for row in redeem[2:]] == ["1", "64", "256"]
+    assert len(sandbox[2:]) == 2
+
+
 def _run(tool: str, project: Path, opa: Path, folder: Path) -> str:
     """What it prints in a short run, which writes nothing into the project and leaves nothing in the folder."""
     readme = project / "bench" / "README.md"

@@ -25,7 +25,7 @@ deny contains reason if {
 # custom:
 #   code: destinations.malformed
 deny contains reason if {
-	some destination in input.destinations
+	some destination in _told
 	destination.problem == "malformed"
 	reason := reasons.from_rule_at(rego.metadata.chain(), {}, destination.path)
 }
@@ -36,7 +36,7 @@ deny contains reason if {
 # custom:
 #   code: destinations.outside_roots
 deny contains reason if {
-	some destination in input.destinations
+	some destination in _told
 	destination.problem == "outside_roots"
 	reason := reasons.from_rule_at(rego.metadata.chain(), {}, destination.path)
 }
@@ -47,7 +47,7 @@ deny contains reason if {
 # custom:
 #   code: destinations.not_public
 deny contains reason if {
-	some destination in input.destinations
+	some destination in _told
 	destination.problem == "not_public"
 	not destination.host in _not_public_hosts
 	reason := reasons.from_rule_at(rego.metadata.chain(), {}, destination.path)
@@ -60,6 +60,9 @@ _known if {
 		is_string(destination.path)
 	}
 }
+
+# Of any other, which `not_known` denies, a reason could not say where it applies.
+_told := [destination | some destination in input.destinations; is_string(destination.path)]
 
 default _not_public_hosts := []
 

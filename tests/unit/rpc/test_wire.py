@@ -105,7 +105,7 @@ def test_a_finding_arrives_as_it_was_sent(finding: Finding) -> None:
 
 
 def a_finding(**changes: Any) -> decision_service_pb2.ReportOutcomeRequest:
-    stated = {"finding": outcome_pb2.FINDING_FAILED, "comment": "c"} | changes
+    stated: dict[str, Any] = {"finding": outcome_pb2.FINDING_FAILED, "comment": "c"} | changes
     return a_report(outcome=outcome_pb2.OUTCOME_UNKNOWN, reconciliation=outcome_pb2.Reconciliation(**stated))
 
 

@@ -1,7 +1,7 @@
 """The decision service as it would be without facts, to compare with: `python bench/plain_service.py serve`.
 
-It counts nothing, keeps nothing of a session, and tells the policy nothing but that no argument breaks its schema,
-as none does in the load. All else is the product's, which has no such switch itself.
+It counts nothing, keeps nothing of a session, and tells the policy nothing but that no argument breaks its schema and
+nothing is frozen, as it is in the load. All else is the product's, which has no such switch itself.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from interlock.core.observing import Observed
 from interlock.core.proposal import Proposal
 from interlock.flows.decide import Decider
 
-_FACTS: Any = {"violations": []}
+_FACTS: Any = {"violations": [], "freezes": []}
 
 
 async def observe_nothing(

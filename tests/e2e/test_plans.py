@@ -184,7 +184,9 @@ def test_a_plan_from_the_command_line(world: World, tmp_path: Path) -> None:
     )
     assert early.returncode == 10
     assert "plans.not_due" in early.stdout
-    listed = world.interlock("log", "list", "--config", str(world.folder / "interlock.toml"))
+    listed = world.interlock(
+        "log", "list", "--decision-id", told["decision_id"], "--config", str(world.folder / "interlock.toml")
+    )
     assert "plan of 2 steps" in listed.stdout
     plan.write_text('[{"step_id": "learn"}]')
     assert world.interlock("decide", "--plan", plan, *common).returncode == 1

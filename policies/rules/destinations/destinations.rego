@@ -49,7 +49,7 @@ deny contains reason if {
 deny contains reason if {
 	some destination in _told
 	destination.problem == "not_public"
-	not destination.host in _not_public_hosts
+	not _named(destination)
 	reason := reasons.from_rule_at(rego.metadata.chain(), {}, destination.path)
 }
 
@@ -63,6 +63,9 @@ _known if {
 
 # Of any other, which `not_known` denies, a reason could not say where it applies.
 _told := [destination | some destination in input.destinations; is_string(destination.path)]
+
+# With an absent host, `not … in …` itself would be undefined, and its deny would vanish.
+_named(destination) if destination.host in _not_public_hosts
 
 default _not_public_hosts := []
 

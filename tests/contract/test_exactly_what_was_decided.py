@@ -84,7 +84,8 @@ async def inside(tmp_path: Path, journal: Path) -> AsyncIterator[Inside]:
 
 
 def runs(journal: Path) -> list[str]:
-    return [line for line in journal.read_text().splitlines() if not line.startswith("started")]
+    noted = journal.read_text().splitlines()
+    return [line for line in noted if not line.startswith(("started", "cancelled"))]
 
 
 @pytest.mark.parametrize("arguments_json", CHANGED)
@@ -167,6 +168,27 @@ async def test_a_caller_who_goes_away_leaves_a_whole_outcome(inside: Inside, jou
     with pytest.raises(InterlockError) as again:
         await inside.executor.execute(call)
     assert again.value.reason == ErrorReason.TOKEN_ALREADY_REDEEMED
+
+
+async def test_a_withdrawn_call_is_cancelled_at_its_tool(inside: Inside, journal: Path) -> None:
+    """Where a caller withdraws its call, the tool is told, nobody waits for it, and it may have run (case 25)."""
+    call = inside.call("hang")
+    task = asyncio.create_task(inside.executor.execute_unless_withdrawn(call))
+    await until(lambda: "hang" in runs(journal))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await inside.executor.drain()
+    await until(lambda: "cancelled hang" in journal.read_text())
+    assert await inside.kinds() == [OutcomeKind.UNKNOWN]
+    assert await inside.refused(call) == ErrorReason.TOKEN_ALREADY_REDEEMED
+    assert (await inside.executor.execute(inside.call("echo", jti="token-2"))).kind is OutcomeKind.SUCCEEDED
+
+
+async def test_a_call_that_ends_before_it_is_withdrawn_succeeds(inside: Inside) -> None:
+    """A caller that could withdraw its call, and does not, gets the answer."""
+    done = await inside.executor.execute_unless_withdrawn(inside.call("echo"))
+    assert done.kind is OutcomeKind.SUCCEEDED
 
 
 def _encode(data: bytes) -> str:

@@ -51,7 +51,9 @@ def odd(journal: Path, **changes: Any) -> McpServer:
 
 def noted(journal: Path) -> list[str]:
     """The tools that ran."""
-    return [line for line in journal.read_text().splitlines() if not line.startswith("started")]
+    return [
+        line for line in journal.read_text().splitlines() if not line.startswith(("started", "cancelled"))
+    ]
 
 
 def process_ids(journal: Path) -> list[int]:

@@ -44,7 +44,9 @@ async def execute(inside: Inside, arguments: dict[str, Any], *obligations: dict[
 
 
 def runs(journal: Path) -> list[str]:
-    return [line for line in journal.read_text().splitlines() if not line.startswith("started")]
+    return [
+        line for line in journal.read_text().splitlines() if not line.startswith(("started", "cancelled"))
+    ]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -162,7 +162,7 @@ async def test_a_session_belongs_to_the_credential_that_began_it(
 async def test_a_client_that_goes_away_leaves_an_outcome(
     small_world: World, front: Server, credential: str
 ) -> None:
-    """What has begun goes on to its end, and that is on record, though nobody listens any more (invariant 8)."""
+    """What has begun is on record, though nobody listens any more (invariant 8)."""
     ran = len(small_world.runs())
     calling = asyncio.create_task(_call(front.grpc, credential, "hang", {}))
     await until(lambda: len(small_world.runs()) > ran, poll_seconds=0.02)

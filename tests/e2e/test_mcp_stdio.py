@@ -157,8 +157,8 @@ def test_a_signal_ends_it_while_its_client_waits(world: World, tmp_path: Path) -
         assert process.wait(PATIENCE_SECONDS) == 0
 
 
-async def test_a_cancelled_call_goes_on_and_is_on_record(world: World, tmp_path: Path) -> None:
-    """A client that cancels hears no more; the call ran, and the next one is served (invariant 8)."""
+async def test_a_cancelled_call_is_cancelled_at_its_server(world: World, tmp_path: Path) -> None:
+    """A client that cancels has its call cancelled behind the gateway, and its next one served (invariant 8)."""
     credential = world.credential("agent", "canceller", "tester")
     ran = len(world.runs())
     async with Client(over_stdio(world, credential, f"cancelling-{tmp_path.name}"), mode=HANDSHAKE) as client:
@@ -168,6 +168,7 @@ async def test_a_cancelled_call_goes_on_and_is_on_record(world: World, tmp_path:
         await asyncio.gather(calling, return_exceptions=True)
         assert not (await client.call_tool("echo", {})).is_error
     assert world.runs()[ran:] == ["hang", "echo"]
+    assert "cancelled hang" in world.journal.read_text()
 
 
 def test_without_a_credential_it_does_not_start(world: World, tmp_path: Path) -> None:

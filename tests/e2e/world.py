@@ -205,7 +205,8 @@ class World:
 
     def runs(self) -> list[str]:
         """The calls that the server `odd` really got."""
-        return [line for line in self.journal.read_text().splitlines() if not line.startswith("started")]
+        noted = self.journal.read_text().splitlines()
+        return [line for line in noted if not line.startswith(("started", "cancelled"))]
 
     def open_store(self) -> apsw.Connection:
         """The decision service's store, from this other process; closed with the world."""

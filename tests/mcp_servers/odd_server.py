@@ -86,8 +86,15 @@ class OddServer:
     async def call(self, context: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
         self.note(params.name)
         if params.name == "hang":
-            await asyncio.Event().wait()
+            await self._hang()
         return TOOLS[params.name](params.arguments or {})
+
+    async def _hang(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.note("cancelled hang")
+            raise
 
     async def list_tools(
         self, context: ServerRequestContext[Any], params: PaginatedRequestParams | None

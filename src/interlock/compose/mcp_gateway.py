@@ -106,7 +106,7 @@ async def _front(gateway: OpenGateway, asks: ClientAsks, credential: str) -> Asy
         front=Front(
             gateway=gateway.settings.name,
             decisions=RemoteDecisions(gateway.channel),
-            execute=gateway.executor.execute,
+            execute=gateway.executor.execute_unless_withdrawn,
             identifiers=identifiers,
             escalation_wait_seconds=gateway.settings.mcp.escalation_wait_seconds,
             pauses=jittered(first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS),

@@ -40,6 +40,10 @@ NO_VERDICT_ON_THE_CALL = frozenset(
 """Nothing was refused: the same token may be presented again."""
 
 
+Withdrawn = asyncio.Event | None
+"""Set when a caller no longer wants its call; None where its protocol cannot say so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What executing needs of the world.
@@ -72,15 +76,30 @@ class Executor:
 
     async def execute(self, call: Call) -> ExecutionResult:
         """As the function `execute`; cancelling it takes away who listens, and nothing else."""
-        task = asyncio.ensure_future(execute(call, self._gateway))
-        self._running.add(task)
-        task.add_done_callback(self._end)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._begin(call, None))
+
+    async def execute_unless_withdrawn(self, call: Call) -> ExecutionResult:
+        """The same for a caller whose protocol can withdraw a call: cancelling it cancels the call at its tool too.
+
+        The outcome is kept all the same: what the tool had answered by then, else unknown.
+        """
+        withdrawn = asyncio.Event()
+        try:
+            return await asyncio.shield(self._begin(call, withdrawn))
+        except asyncio.CancelledError:
+            withdrawn.set()
+            raise
 
     async def drain(self) -> None:
         """Return when everything that has begun has ended."""
         while self._running:
             await asyncio.wait(set(self._running))
+
+    def _begin(self, call: Call, withdrawn: Withdrawn) -> asyncio.Task[ExecutionResult]:
+        task = asyncio.ensure_future(execute(call, self._gateway, withdrawn))
+        self._running.add(task)
+        task.add_done_callback(self._end)
+        return task
 
     def _end(self, task: asyncio.Task[ExecutionResult]) -> None:
         self._running.discard(task)
@@ -88,8 +107,8 @@ class Executor:
             task.exception()  # seen, also where nobody listens any more
 
 
-async def execute(call: Call, gateway: Gateway) -> ExecutionResult:
-    """Run the call that the token permits, once.
+async def execute(call: Call, gateway: Gateway, withdrawn: Withdrawn = None) -> ExecutionResult:
+    """Run the call that the token permits, once; `withdrawn` tells that its caller no longer wants it.
 
     Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH,
     DESTINATION_CHANGED, ADDRESS_REFUSED, TOOL_DRIFTED or OBLIGATION_UNSUPPORTED where it is refused, which is
@@ -100,21 +119,23 @@ async def execute(call: Call, gateway: Gateway) -> ExecutionResult:
     claims = token.authenticate(call.execution_token, gateway.keys)
     token.check_place(claims, gateway.expected)  # another gateway's token is not ours to report
     try:
-        return await _redeem_and_run(call, claims, gateway)
+        return await _redeem_and_run(call, claims, gateway, withdrawn)
     except InterlockError as refusal:
         if refusal.reason not in NO_VERDICT_ON_THE_CALL:
             await _report(refusal, claims, gateway)
         raise
 
 
-async def _redeem_and_run(call: Call, claims: Claims, gateway: Gateway) -> ExecutionResult:
+async def _redeem_and_run(
+    call: Call, claims: Claims, gateway: Gateway, withdrawn: Withdrawn
+) -> ExecutionResult:
     now = gateway.clock.now()
     token.check_time(claims, reference_time=now, leeway=gateway.expected.leeway)
     gateway.freezes.check(claims)
     permitted = permit(call, claims, gateway.catalog, gateway.resolve)
     prepared = await gateway.tools.prepare(_tool_call(call, permitted, claims, gateway))
     try:
-        return await _redeem(prepared, permitted, claims, gateway)
+        return await _redeem(prepared, permitted, claims, gateway, withdrawn)
     finally:
         await prepared.close()
 
@@ -143,7 +164,7 @@ def _without_words(progress: Progress) -> Progress:
 
 
 async def _redeem(
-    prepared: PreparedCall, permitted: Permitted, claims: Claims, gateway: Gateway
+    prepared: PreparedCall, permitted: Permitted, claims: Claims, gateway: Gateway, withdrawn: Withdrawn
 ) -> ExecutionResult:
     """From the moment that the token is marked, its call runs at most once (invariant 8)."""
     redemption = Redemption(
@@ -158,17 +179,21 @@ async def _redeem(
     gateway.freezes.check(claims)  # again: preparing may have taken longer than a freeze may
     if (first := await gateway.ledger.redeem(redemption)) is not None:
         raise _already_redeemed(first)
-    return await _run(prepared, permitted, redemption, gateway)
+    return await _run(prepared, permitted, redemption, gateway, withdrawn)
 
 
 async def _run(
-    prepared: PreparedCall, permitted: Permitted, redemption: Redemption, gateway: Gateway
+    prepared: PreparedCall,
+    permitted: Permitted,
+    redemption: Redemption,
+    gateway: Gateway,
+    withdrawn: Withdrawn,
 ) -> ExecutionResult:
     """From here on, every way out leaves an outcome (invariant 8)."""
     obliged, data = permitted.obligations, b""
     limit = obliged.time_limit(longest=gateway.limit_seconds)
     try:
-        result = await _answer(prepared, permitted)
+        result = await _answer(prepared, permitted, withdrawn)
         ended = _outcome(redemption, gateway)
         met = await _meet(obliged, result, limit=limit)
     except ToolOutcomeUnknown:
@@ -187,13 +212,27 @@ async def _run(
     )
 
 
-async def _answer(prepared: PreparedCall, permitted: Permitted) -> ToolResult:
+async def _answer(prepared: PreparedCall, permitted: Permitted, withdrawn: Withdrawn) -> ToolResult:
     """The tool's, or what there is to say of a call that may not run."""
     if not permitted.obligations.is_dry:
-        return await prepared.run()
+        return await (prepared.run() if withdrawn is None else _run_unless(withdrawn, prepared))
     described = prepared.describe() if isinstance(prepared, Describable) else {}
     answer = dry_run.answer(permitted.tool, permitted.arguments, described)
     return ToolResult(failed=False, value=answer, usage=dry_run.NOTHING_USED)
+
+
+async def _run_unless(withdrawn: asyncio.Event, prepared: PreparedCall) -> ToolResult:
+    """Run it, and cancel it at its tool once it is withdrawn. Raises ToolOutcomeUnknown then: it may have run."""
+    running, told = asyncio.ensure_future(prepared.run()), asyncio.ensure_future(withdrawn.wait())
+    try:
+        await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        told.cancel()
+        running.cancel()  # of what has ended, it changes nothing
+    await asyncio.wait({running})
+    if running.cancelled():
+        raise ToolOutcomeUnknown("the call was withdrawn")
+    return running.result()
 
 
 async def _meet(obliged: Obliged, result: ToolResult, *, limit: float) -> Met:

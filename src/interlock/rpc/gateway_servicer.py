@@ -6,7 +6,6 @@ from interlock.ports import Meter
 from interlock.rpc import wire
 from interlock.rpc.endpoint import Call
 from interlock.v1 import gateway_service_pb2 as pb
-from interlock.v1 import outcome_pb2
 
 
 class GatewayServicer:
@@ -33,7 +32,7 @@ class GatewayServicer:
             outcome=wire.outcome_kind(done.kind),
             result_json=done.result_json,
             obligation_results=[
-                outcome_pb2.ObligationResult(type=result.type, detail=result.detail)
+                pb.ObligationResult(type=result.type, detail=result.detail)
                 for result in done.obligation_results
             ],
         )

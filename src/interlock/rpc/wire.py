@@ -32,7 +32,14 @@ from interlock.core.plan_step import StepReference
 from interlock.core.proposal import Context, MemoryRead, RawProposal, Source, SourceTrust
 from interlock.core.record import Record, RecordType
 from interlock.core.steps import check_memory_entry
-from interlock.v1 import decision_pb2, decision_service_pb2, outcome_pb2, proposal_pb2, record_pb2
+from interlock.v1 import (
+    decision_pb2,
+    decision_service_pb2,
+    gateway_service_pb2,
+    outcome_pb2,
+    proposal_pb2,
+    record_pb2,
+)
 
 _VERDICTS = {
     Verdict.ALLOW: decision_pb2.VERDICT_ALLOW,
@@ -240,7 +247,7 @@ def reported_outcome(request: decision_service_pb2.ReportOutcomeRequest) -> Outc
 
 
 def _obligation_results(
-    messages: Sequence[outcome_pb2.ObligationResult],
+    messages: Sequence[gateway_service_pb2.ObligationResult],
 ) -> tuple[ObligationResult, ...]:
     """As they are told, the more so as no length of theirs keeps an outcome off the record."""
     return tuple(
@@ -295,7 +302,7 @@ def outcome_report(outcome: Outcome) -> decision_service_pb2.ReportOutcomeReques
             for each in outcome.memory_writes
         ],
         obligation_results=[
-            outcome_pb2.ObligationResult(type=each.type, detail=each.detail)
+            gateway_service_pb2.ObligationResult(type=each.type, detail=each.detail)
             for each in outcome.obligation_results
         ],
     )

@@ -25,48 +25,49 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from interlock.v1 import decision_pb2 as interlock_dot_v1_dot_decision__pb2
+from interlock.v1 import gateway_service_pb2 as interlock_dot_v1_dot_gateway__service__pb2
 from interlock.v1 import outcome_pb2 as interlock_dot_v1_dot_outcome__pb2
 from interlock.v1 import proposal_pb2 as interlock_dot_v1_dot_proposal__pb2
 from interlock.v1 import session_pb2 as interlock_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#interlock/v1/decision_service.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1binterlock/v1/decision.proto\x1a\x1ainterlock/v1/outcome.proto\x1a\x1binterlock/v1/proposal.proto\x1a\x1ainterlock/v1/session.proto\"M\n\rDecideRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\x08proposal\x18\x02 \x01(\x0b\x32\x16.interlock.v1.Proposal\":\n\x0e\x44\x65\x63ideResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.interlock.v1.Decision\"C\n\x12\x44\x65\x63ideBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.interlock.v1.DecideRequest\"B\n\x13\x44\x65\x63ideBatchResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.interlock.v1.DecideResult\"j\n\x0c\x44\x65\x63ideResult\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.interlock.v1.DecisionH\x00\x12$\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xf8\x03\n\x14ReportOutcomeRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x10\n\x08token_id\x18\x03 \x01(\t\x12&\n\x07outcome\x18\x04 \x01(\x0e\x32\x15.interlock.v1.Outcome\x12\x15\n\rresult_digest\x18\x05 \x01(\t\x12\x0f\n\x07refusal\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bresult_json\x18\t \x01(\x0c\x12\x18\n\x10result_truncated\x18\n \x01(\x08\x12\"\n\x05usage\x18\x0b \x01(\x0b\x32\x13.interlock.v1.Usage\x12\x30\n\rmemory_writes\x18\x0c \x03(\x0b\x32\x19.interlock.v1.MemoryWrite\x12:\n\x12obligation_results\x18\r \x03(\x0b\x32\x1e.interlock.v1.ObligationResult\x12\x34\n\x0ereconciliation\x18\x0e \x01(\x0b\x32\x1c.interlock.v1.Reconciliation\"*\n\x15ReportOutcomeResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"F\n\x13StartSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\">\n\x14StartSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interlock.v1.Session\"]\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x84\x01\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interlock.v1.Session\x12-\n\x08timeline\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.TimelineEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"K\n\x12RecordStepsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.interlock.v1.Step\"#\n\x10ListToolsRequest\x12\x0f\n\x07gateway\x18\x01 \x01(\t\"\"\n\x11ListToolsResponse\x12\r\n\x05tools\x18\x01 \x03(\t\"<\n\x13RecordStepsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x03\x12\x13\n\x0blast_number\x18\x02 \x01(\x03\x32\xd0\x04\n\x0f\x44\x65\x63isionService\x12\x43\n\x06\x44\x65\x63ide\x12\x1b.interlock.v1.DecideRequest\x1a\x1c.interlock.v1.DecideResponse\x12R\n\x0b\x44\x65\x63ideBatch\x12 .interlock.v1.DecideBatchRequest\x1a!.interlock.v1.DecideBatchResponse\x12X\n\rReportOutcome\x12\".interlock.v1.ReportOutcomeRequest\x1a#.interlock.v1.ReportOutcomeResponse\x12U\n\x0cStartSession\x12!.interlock.v1.StartSessionRequest\x1a\".interlock.v1.StartSessionResponse\x12O\n\nGetSession\x12\x1f.interlock.v1.GetSessionRequest\x1a .interlock.v1.GetSessionResponse\x12T\n\x0bRecordSteps\x12 .interlock.v1.RecordStepsRequest\x1a!.interlock.v1.RecordStepsResponse(\x01\x12L\n\tListTools\x12\x1e.interlock.v1.ListToolsRequest\x1a\x1f.interlock.v1.ListToolsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#interlock/v1/decision_service.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1binterlock/v1/decision.proto\x1a\"interlock/v1/gateway_service.proto\x1a\x1ainterlock/v1/outcome.proto\x1a\x1binterlock/v1/proposal.proto\x1a\x1ainterlock/v1/session.proto\"M\n\rDecideRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\x08proposal\x18\x02 \x01(\x0b\x32\x16.interlock.v1.Proposal\":\n\x0e\x44\x65\x63ideResponse\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.interlock.v1.Decision\"C\n\x12\x44\x65\x63ideBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.interlock.v1.DecideRequest\"B\n\x13\x44\x65\x63ideBatchResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.interlock.v1.DecideResult\"j\n\x0c\x44\x65\x63ideResult\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x16.interlock.v1.DecisionH\x00\x12$\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xf8\x03\n\x14ReportOutcomeRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x10\n\x08token_id\x18\x03 \x01(\t\x12&\n\x07outcome\x18\x04 \x01(\x0e\x32\x15.interlock.v1.Outcome\x12\x15\n\rresult_digest\x18\x05 \x01(\t\x12\x0f\n\x07refusal\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bresult_json\x18\t \x01(\x0c\x12\x18\n\x10result_truncated\x18\n \x01(\x08\x12\"\n\x05usage\x18\x0b \x01(\x0b\x32\x13.interlock.v1.Usage\x12\x30\n\rmemory_writes\x18\x0c \x03(\x0b\x32\x19.interlock.v1.MemoryWrite\x12:\n\x12obligation_results\x18\r \x03(\x0b\x32\x1e.interlock.v1.ObligationResult\x12\x34\n\x0ereconciliation\x18\x0e \x01(\x0b\x32\x1c.interlock.v1.Reconciliation\"*\n\x15ReportOutcomeResponse\x12\x11\n\tlog_index\x18\x01 \x01(\x03\"F\n\x13StartSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\">\n\x14StartSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interlock.v1.Session\"]\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x84\x01\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interlock.v1.Session\x12-\n\x08timeline\x18\x02 \x03(\x0b\x32\x1b.interlock.v1.TimelineEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"K\n\x12RecordStepsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05steps\x18\x02 \x03(\x0b\x32\x12.interlock.v1.Step\"#\n\x10ListToolsRequest\x12\x0f\n\x07gateway\x18\x01 \x01(\t\"\"\n\x11ListToolsResponse\x12\r\n\x05tools\x18\x01 \x03(\t\"<\n\x13RecordStepsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x03\x12\x13\n\x0blast_number\x18\x02 \x01(\x03\x32\xd0\x04\n\x0f\x44\x65\x63isionService\x12\x43\n\x06\x44\x65\x63ide\x12\x1b.interlock.v1.DecideRequest\x1a\x1c.interlock.v1.DecideResponse\x12R\n\x0b\x44\x65\x63ideBatch\x12 .interlock.v1.DecideBatchRequest\x1a!.interlock.v1.DecideBatchResponse\x12X\n\rReportOutcome\x12\".interlock.v1.ReportOutcomeRequest\x1a#.interlock.v1.ReportOutcomeResponse\x12U\n\x0cStartSession\x12!.interlock.v1.StartSessionRequest\x1a\".interlock.v1.StartSessionResponse\x12O\n\nGetSession\x12\x1f.interlock.v1.GetSessionRequest\x1a .interlock.v1.GetSessionResponse\x12T\n\x0bRecordSteps\x12 .interlock.v1.RecordStepsRequest\x1a!.interlock.v1.RecordStepsResponse(\x01\x12L\n\tListTools\x12\x1e.interlock.v1.ListToolsRequest\x1a\x1f.interlock.v1.ListToolsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.decision_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECIDEREQUEST']._serialized_start=225
-  _globals['_DECIDEREQUEST']._serialized_end=302
-  _globals['_DECIDERESPONSE']._serialized_start=304
-  _globals['_DECIDERESPONSE']._serialized_end=362
-  _globals['_DECIDEBATCHREQUEST']._serialized_start=364
-  _globals['_DECIDEBATCHREQUEST']._serialized_end=431
-  _globals['_DECIDEBATCHRESPONSE']._serialized_start=433
-  _globals['_DECIDEBATCHRESPONSE']._serialized_end=499
-  _globals['_DECIDERESULT']._serialized_start=501
-  _globals['_DECIDERESULT']._serialized_end=607
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=610
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=1114
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=1116
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=1158
-  _globals['_STARTSESSIONREQUEST']._serialized_start=1160
-  _globals['_STARTSESSIONREQUEST']._serialized_end=1230
-  _globals['_STARTSESSIONRESPONSE']._serialized_start=1232
-  _globals['_STARTSESSIONRESPONSE']._serialized_end=1294
-  _globals['_GETSESSIONREQUEST']._serialized_start=1296
-  _globals['_GETSESSIONREQUEST']._serialized_end=1389
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1392
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1524
-  _globals['_RECORDSTEPSREQUEST']._serialized_start=1526
-  _globals['_RECORDSTEPSREQUEST']._serialized_end=1601
-  _globals['_LISTTOOLSREQUEST']._serialized_start=1603
-  _globals['_LISTTOOLSREQUEST']._serialized_end=1638
-  _globals['_LISTTOOLSRESPONSE']._serialized_start=1640
-  _globals['_LISTTOOLSRESPONSE']._serialized_end=1674
-  _globals['_RECORDSTEPSRESPONSE']._serialized_start=1676
-  _globals['_RECORDSTEPSRESPONSE']._serialized_end=1736
-  _globals['_DECISIONSERVICE']._serialized_start=1739
-  _globals['_DECISIONSERVICE']._serialized_end=2331
+  _globals['_DECIDEREQUEST']._serialized_start=261
+  _globals['_DECIDEREQUEST']._serialized_end=338
+  _globals['_DECIDERESPONSE']._serialized_start=340
+  _globals['_DECIDERESPONSE']._serialized_end=398
+  _globals['_DECIDEBATCHREQUEST']._serialized_start=400
+  _globals['_DECIDEBATCHREQUEST']._serialized_end=467
+  _globals['_DECIDEBATCHRESPONSE']._serialized_start=469
+  _globals['_DECIDEBATCHRESPONSE']._serialized_end=535
+  _globals['_DECIDERESULT']._serialized_start=537
+  _globals['_DECIDERESULT']._serialized_end=643
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=646
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=1150
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=1152
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=1194
+  _globals['_STARTSESSIONREQUEST']._serialized_start=1196
+  _globals['_STARTSESSIONREQUEST']._serialized_end=1266
+  _globals['_STARTSESSIONRESPONSE']._serialized_start=1268
+  _globals['_STARTSESSIONRESPONSE']._serialized_end=1330
+  _globals['_GETSESSIONREQUEST']._serialized_start=1332
+  _globals['_GETSESSIONREQUEST']._serialized_end=1425
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1428
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1560
+  _globals['_RECORDSTEPSREQUEST']._serialized_start=1562
+  _globals['_RECORDSTEPSREQUEST']._serialized_end=1637
+  _globals['_LISTTOOLSREQUEST']._serialized_start=1639
+  _globals['_LISTTOOLSREQUEST']._serialized_end=1674
+  _globals['_LISTTOOLSRESPONSE']._serialized_start=1676
+  _globals['_LISTTOOLSRESPONSE']._serialized_end=1710
+  _globals['_RECORDSTEPSRESPONSE']._serialized_start=1712
+  _globals['_RECORDSTEPSRESPONSE']._serialized_end=1772
+  _globals['_DECISIONSERVICE']._serialized_start=1775
+  _globals['_DECISIONSERVICE']._serialized_end=2367
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
 from interlock.v1 import decision_pb2 as _decision_pb2
+from interlock.v1 import gateway_service_pb2 as _gateway_service_pb2
 from interlock.v1 import outcome_pb2 as _outcome_pb2
 from interlock.v1 import proposal_pb2 as _proposal_pb2
 from interlock.v1 import session_pb2 as _session_pb2
@@ -211,7 +212,7 @@ class ReportOutcomeRequest(_message.Message):
         """Memory entries that the tool wrote, at most 256."""
 
     @_builtins.property
-    def obligation_results(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.ObligationResult]:
+    def obligation_results(self) -> _containers.RepeatedCompositeFieldContainer[_gateway_service_pb2.ObligationResult]:
         """What became of each obligation of the decision, in its order."""
 
     @_builtins.property
@@ -235,7 +236,7 @@ class ReportOutcomeRequest(_message.Message):
         result_truncated: _builtins.bool = ...,
         usage: _outcome_pb2.Usage | None = ...,
         memory_writes: _abc.Iterable[_outcome_pb2.MemoryWrite] | None = ...,
-        obligation_results: _abc.Iterable[_outcome_pb2.ObligationResult] | None = ...,
+        obligation_results: _abc.Iterable[_gateway_service_pb2.ObligationResult] | None = ...,
         reconciliation: _outcome_pb2.Reconciliation | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "reconciliation", b"reconciliation", "start_time", b"start_time", "usage", b"usage"]  # noqa: Y015

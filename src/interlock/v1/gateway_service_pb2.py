@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from interlock.v1 import outcome_pb2 as interlock_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"interlock/v1/gateway_service.proto\x12\x0cinterlock.v1\x1a\x1ainterlock/v1/outcome.proto\"O\n\x0e\x45xecuteRequest\x12\x17\n\x0f\x65xecution_token\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\x0c\"\xa0\x01\n\x0f\x45xecuteResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.interlock.v1.Outcome\x12\x13\n\x0bresult_json\x18\x03 \x01(\x0c\x12:\n\x12obligation_results\x18\x04 \x03(\x0b\x32\x1e.interlock.v1.ObligationResult2X\n\x0eGatewayService\x12\x46\n\x07\x45xecute\x12\x1c.interlock.v1.ExecuteRequest\x1a\x1d.interlock.v1.ExecuteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"interlock/v1/gateway_service.proto\x12\x0cinterlock.v1\x1a\x1ainterlock/v1/outcome.proto\"O\n\x0e\x45xecuteRequest\x12\x17\n\x0f\x65xecution_token\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\x0c\"\xa0\x01\n\x0f\x45xecuteResponse\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.interlock.v1.Outcome\x12\x13\n\x0bresult_json\x18\x03 \x01(\x0c\x12:\n\x12obligation_results\x18\x04 \x03(\x0b\x32\x1e.interlock.v1.ObligationResult\"0\n\x10ObligationResult\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t2X\n\x0eGatewayService\x12\x46\n\x07\x45xecute\x12\x1c.interlock.v1.ExecuteRequest\x1a\x1d.interlock.v1.ExecuteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTEREQUEST']._serialized_end=159
   _globals['_EXECUTERESPONSE']._serialized_start=162
   _globals['_EXECUTERESPONSE']._serialized_end=322
-  _globals['_GATEWAYSERVICE']._serialized_start=324
-  _globals['_GATEWAYSERVICE']._serialized_end=412
+  _globals['_OBLIGATIONRESULT']._serialized_start=324
+  _globals['_OBLIGATIONRESULT']._serialized_end=372
+  _globals['_GATEWAYSERVICE']._serialized_start=374
+  _globals['_GATEWAYSERVICE']._serialized_end=462
 # @@protoc_insertion_point(module_scope)

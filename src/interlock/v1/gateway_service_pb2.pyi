@@ -66,7 +66,7 @@ class ExecuteResponse(_message.Message):
     result_json: _builtins.bytes
     """The tool's answer as JSON in UTF-8, empty where there is none."""
     @_builtins.property
-    def obligation_results(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.ObligationResult]:
+    def obligation_results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObligationResult]:
         """What became of each obligation of the decision, in its order."""
 
     def __init__(
@@ -75,7 +75,7 @@ class ExecuteResponse(_message.Message):
         execution_id: _builtins.str = ...,
         outcome: _outcome_pb2.Outcome.ValueType = ...,
         result_json: _builtins.bytes = ...,
-        obligation_results: _abc.Iterable[_outcome_pb2.ObligationResult] | None = ...,
+        obligation_results: _abc.Iterable[Global___ObligationResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -84,3 +84,29 @@ class ExecuteResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteResponse: _TypeAlias = ExecuteResponse  # noqa: Y015
+
+@_typing.final
+class ObligationResult(_message.Message):
+    """ObligationResult tells that an obligation was met."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """Kind of obligation, such as "timeout"."""
+    detail: _builtins.str
+    """What was done, for a person."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObligationResult: _TypeAlias = ObligationResult  # noqa: Y015

@@ -25,23 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/outcome.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x05Usage\x12\x11\n\x04\x63ost\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0cmodel_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12!\n\x14\x63ompute_milliseconds\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_costB\x0f\n\r_model_tokensB\x17\n\x15_compute_milliseconds\";\n\x0bMemoryWrite\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x8a\x01\n\x0eReconciliation\x12&\n\x07\x66inding\x18\x01 \x01(\x0e\x32\x15.interlock.v1.Finding\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\x12\x10\n\x08\x66ound_by\x18\x03 \x01(\t\x12-\n\tfind_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x10ObligationResult\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x04*b\n\x07\x46inding\x12\x17\n\x13\x46INDING_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46INDING_SUCCEEDED\x10\x01\x12\x12\n\x0e\x46INDING_FAILED\x10\x02\x12\x13\n\x0f\x46INDING_NOT_RUN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/outcome.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x05Usage\x12\x11\n\x04\x63ost\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0cmodel_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12!\n\x14\x63ompute_milliseconds\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_costB\x0f\n\r_model_tokensB\x17\n\x15_compute_milliseconds\";\n\x0bMemoryWrite\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x8a\x01\n\x0eReconciliation\x12&\n\x07\x66inding\x18\x01 \x01(\x0e\x32\x15.interlock.v1.Finding\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\x12\x10\n\x08\x66ound_by\x18\x03 \x01(\t\x12-\n\tfind_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*w\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_REFUSED\x10\x03\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x04*b\n\x07\x46inding\x12\x17\n\x13\x46INDING_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46INDING_SUCCEEDED\x10\x01\x12\x12\n\x0e\x46INDING_FAILED\x10\x02\x12\x13\n\x0f\x46INDING_NOT_RUN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.outcome_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=471
-  _globals['_OUTCOME']._serialized_end=590
-  _globals['_FINDING']._serialized_start=592
-  _globals['_FINDING']._serialized_end=690
+  _globals['_OUTCOME']._serialized_start=421
+  _globals['_OUTCOME']._serialized_end=540
+  _globals['_FINDING']._serialized_start=542
+  _globals['_FINDING']._serialized_end=640
   _globals['_USAGE']._serialized_start=78
   _globals['_USAGE']._serialized_end=217
   _globals['_MEMORYWRITE']._serialized_start=219
   _globals['_MEMORYWRITE']._serialized_end=278
   _globals['_RECONCILIATION']._serialized_start=281
   _globals['_RECONCILIATION']._serialized_end=419
-  _globals['_OBLIGATIONRESULT']._serialized_start=421
-  _globals['_OBLIGATIONRESULT']._serialized_end=469
 # @@protoc_insertion_point(module_scope)

@@ -284,7 +284,7 @@ def test_a_result_is_any_json_value(result_json: bytes, expected: Any) -> None:
         execution_id="e-1",
         outcome=outcome_pb2.OUTCOME_SUCCEEDED,
         result_json=result_json,
-        obligation_results=[outcome_pb2.ObligationResult(type="timeout", detail="30 s")],
+        obligation_results=[gateway_service_pb2.ObligationResult(type="timeout", detail="30 s")],
     )
     assert messages.read_execution(response) == values.Execution(
         execution_id="e-1",

@@ -1,11 +1,15 @@
 """The gateway's inside for tests: its flow, its ledger on disk, and a real MCP server that notes each call."""
 
+import contextlib
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from interlock.adapters.ledger_sqlite import SqliteLedger
+from interlock.adapters.mcp_endpoint import McpServer
 from interlock.adapters.mcp_servers import McpServers
 from interlock.core.canonical import canonicalize, digest_of
 from interlock.core.catalog import Catalog, CatalogFile, Effect, ToolEntry, build_catalog
@@ -36,6 +40,7 @@ class Inside:
     def __init__(self, path: Path, tools: McpServers, keys: OneKeyPair) -> None:
         self.ledger = SqliteLedger(path, limit_seconds=SECONDS)
         self.keys = keys
+        self.tools = tools
         self.clock = SettableClock()
         self.executor = Executor(
             Gateway(
@@ -71,3 +76,14 @@ class Inside:
 
     async def kinds(self) -> list[OutcomeKind]:
         return [outcome.kind for outcome in await self.ledger.undelivered(100)]
+
+
+@contextlib.asynccontextmanager
+async def running_inside(ledger: Path, journal: Path) -> AsyncIterator[Inside]:
+    """A gateway's parts until the end of the block, before the server `odd`, which notes each call in `journal`."""
+    server = McpServer(command=sys.executable, args=[str(ODD_SERVER), str(journal)])
+    async with McpServers({"odd": server}, delays=lambda failures: 0.0) as tools:
+        await tools.until_ready("odd")
+        opened = Inside(ledger, tools, OneKeyPair())
+        yield opened
+        await opened.ledger.close()

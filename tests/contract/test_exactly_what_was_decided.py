@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from interlock.adapters.mcp_endpoint import McpServer
-from interlock.adapters.mcp_servers import McpServers
 from interlock.core.canonical import canonicalize
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.outcome import OutcomeKind
-from tests.contract.inside_gateway import ARGUMENTS, ODD_SERVER, Inside
-from tests.fakes import OneKeyPair
+from tests.contract.inside_gateway import ARGUMENTS, Inside, running_inside
+from tests.odd_journal import runs
 from tests.tokens import BEGIN
 from tests.waiting import until
 
@@ -75,17 +72,8 @@ def journal(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def inside(tmp_path: Path, journal: Path) -> AsyncIterator[Inside]:
-    server = McpServer(command=sys.executable, args=[str(ODD_SERVER), str(journal)])
-    async with McpServers({"odd": server}, delays=lambda failures: 0.0) as tools:
-        await tools.until_ready("odd")
-        opened = Inside(tmp_path / "ledger.db", tools, OneKeyPair())
+    async with running_inside(tmp_path / "ledger.db", journal) as opened:
         yield opened
-        await opened.ledger.close()
-
-
-def runs(journal: Path) -> list[str]:
-    noted = journal.read_text().splitlines()
-    return [line for line in noted if not line.startswith(("started", "cancelled"))]
 
 
 @pytest.mark.parametrize("arguments_json", CHANGED)

@@ -1,7 +1,6 @@
 """The gateway's inside on real parts: its flow, its ledger on disk, and a real MCP server."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from interlock.adapters.mcp_endpoint import McpServer
-from interlock.adapters.mcp_servers import McpServers
 from interlock.core.canonical import canonicalize
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import ExecutionResult
 from interlock.core.outcome import OutcomeKind
-from tests.contract.inside_gateway import ARGUMENTS, ODD_SERVER, Inside
-from tests.fakes import OneKeyPair
+from tests.contract.inside_gateway import ARGUMENTS, Inside, running_inside
+from tests.odd_journal import runs
 
 
 @pytest.fixture
@@ -25,24 +22,9 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def tools(journal: Path) -> AsyncIterator[McpServers]:
-    server = McpServer(command=sys.executable, args=[str(ODD_SERVER), str(journal)])
-    async with McpServers({"odd": server}, delays=lambda failures: 0.0) as running:
-        await running.until_ready("odd")
-        yield running
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, tools: McpServers) -> AsyncIterator[Inside]:
-    opened = Inside(tmp_path / "ledger.db", tools, OneKeyPair())
-    yield opened
-    await opened.ledger.close()
-
-
-def runs(journal: Path) -> list[str]:
-    return [
-        line for line in journal.read_text().splitlines() if not line.startswith(("started", "cancelled"))
-    ]
+async def inside(tmp_path: Path, journal: Path) -> AsyncIterator[Inside]:
+    async with running_inside(tmp_path / "ledger.db", journal) as opened:
+        yield opened
 
 
 async def test_fifty_callers_of_one_token_run_a_real_tool_once(inside: Inside, journal: Path) -> None:
@@ -86,14 +68,12 @@ async def test_a_tool_without_an_answer_ran_once_and_is_unknown(
     assert (await inside.kinds())[0] == OutcomeKind.UNKNOWN
 
 
-async def test_a_used_token_stays_used_after_a_restart(
-    inside: Inside, tools: McpServers, tmp_path: Path
-) -> None:
+async def test_a_used_token_stays_used_after_a_restart(inside: Inside, tmp_path: Path) -> None:
     """A gateway that starts again on its ledger refuses what its predecessor ran."""
     call = inside.call("echo")
     await inside.executor.execute(call)
     await inside.ledger.close()
-    again = Inside(tmp_path / "ledger.db", tools, inside.keys)
+    again = Inside(tmp_path / "ledger.db", inside.tools, inside.keys)
     try:
         assert await again.ledger.recover(again.clock.now()) == []
         assert await again.refused(call) == ErrorReason.TOKEN_ALREADY_REDEEMED

@@ -26,6 +26,7 @@ from interlock.core.outcome import MemoryWrite, Usage
 from interlock.core.strict_json import MAX_INTEGER
 from interlock.ports import ToolCall, ToolOutcomeUnknown, ToolResult
 from tests.fakes import ScriptedTools, answer_done, answer_error, answer_nothing
+from tests.odd_journal import runs
 from tests.tool_calls import run, run_tool
 from tests.waiting import until
 
@@ -47,13 +48,6 @@ def odd(journal: Path, **changes: Any) -> McpServer:
     return McpServer(
         **({"command": sys.executable, "args": [str(SERVERS / "odd_server.py"), str(journal)]} | changes)
     )
-
-
-def noted(journal: Path) -> list[str]:
-    """The tools that ran."""
-    return [
-        line for line in journal.read_text().splitlines() if not line.startswith(("started", "cancelled"))
-    ]
 
 
 def process_ids(journal: Path) -> list[int]:
@@ -206,7 +200,7 @@ async def test_a_lost_server_is_started_again_and_the_call_is_not(own: McpServer
     await until(lambda: len(process_ids(journal)) == 2, poll_seconds=0.02)
     await own.until_ready("odd")
     assert not (await run(own, "odd", "echo", {}, limit_seconds=LONG)).failed
-    assert noted(journal) == ["die", "echo"]
+    assert runs(journal) == ["die", "echo"]
 
 
 async def test_a_killed_server_is_not_ready_until_it_is_back(journal: Path) -> None:
@@ -228,7 +222,7 @@ async def test_a_killed_server_is_not_ready_until_it_is_back(journal: Path) -> N
         assert refused.value.reason == ErrorReason.TOOL_UNAVAILABLE
         with pytest.raises(McpServerError, match="not ready"):
             await servers.list_tools("odd")
-    assert noted(journal) == []
+    assert runs(journal) == []
 
 
 async def test_a_call_past_its_limit_is_unknown_and_the_server_goes_on(
@@ -238,7 +232,7 @@ async def test_a_call_past_its_limit_is_unknown_and_the_server_goes_on(
     with pytest.raises(ToolOutcomeUnknown):
         await run(own, "odd", "hang", {}, limit_seconds=0.2)
     assert not (await run(own, "odd", "echo", {}, limit_seconds=LONG)).failed
-    assert noted(journal) == ["hang", "echo"]
+    assert runs(journal) == ["hang", "echo"]
 
 
 async def test_calls_do_not_wait_for_each_other(servers: McpServers) -> None:

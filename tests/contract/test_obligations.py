@@ -2,21 +2,18 @@
 
 import base64
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from interlock.adapters.mcp_endpoint import McpServer
-from interlock.adapters.mcp_servers import McpServers
 from interlock.core.canonical import digest, digest_of
 from interlock.core.errors import ErrorReason
 from interlock.core.execution import ExecutionResult
 from interlock.core.outcome import OutcomeKind
-from tests.contract.inside_gateway import ODD_SERVER, Inside
-from tests.fakes import OneKeyPair
+from tests.contract.inside_gateway import Inside, running_inside
+from tests.odd_journal import runs
 
 SECRET = "ghp_" + "a1B2" * 9
 ADDRESS = "ann@example.com"
@@ -31,22 +28,12 @@ def journal(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def inside(tmp_path: Path, journal: Path) -> AsyncIterator[Inside]:
-    server = McpServer(command=sys.executable, args=[str(ODD_SERVER), str(journal)])
-    async with McpServers({"odd": server}, delays=lambda failures: 0.0) as tools:
-        await tools.until_ready("odd")
-        opened = Inside(tmp_path / "ledger.db", tools, OneKeyPair())
+    async with running_inside(tmp_path / "ledger.db", journal) as opened:
         yield opened
-        await opened.ledger.close()
 
 
 async def execute(inside: Inside, arguments: dict[str, Any], *obligations: dict[str, Any]) -> ExecutionResult:
     return await inside.executor.execute(inside.call_with("echo", arguments, obligations=list(obligations)))
-
-
-def runs(journal: Path) -> list[str]:
-    return [
-        line for line in journal.read_text().splitlines() if not line.startswith(("started", "cancelled"))
-    ]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

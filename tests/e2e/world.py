@@ -24,6 +24,7 @@ from interlock.compose.settings import load_settings
 from interlock.core.identity import CallerKind
 from interlock.core.record import RecordType, fields
 from interlock.core.tool_listing import listed_digest
+from tests import odd_journal
 from tests.e2e.processes import Server, run_interlock, wait_until
 from tests.waiting import PATIENCE_SECONDS
 
@@ -205,8 +206,7 @@ class World:
 
     def runs(self) -> list[str]:
         """The calls that the server `odd` really got."""
-        noted = self.journal.read_text().splitlines()
-        return [line for line in noted if not line.startswith(("started", "cancelled"))]
+        return odd_journal.runs(self.journal)
 
     def open_store(self) -> apsw.Connection:
         """The decision service's store, from this other process; closed with the world."""

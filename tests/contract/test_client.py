@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from interlock.client import (
     AsyncInterlock,
     Decision,
     Execution,
-    Interlock,
     InterlockCallError,
     Outcome,
     RecordType,
@@ -50,27 +48,6 @@ from tests.contract.scripted_services import (
     hangs,
     raises,
 )
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    running = Server()
-    await running.start()
-    yield running
-    await running.listener.stop(None)
-
-
-@pytest.fixture(params=[Interlock, AsyncInterlock])
-def kind(request: pytest.FixtureRequest) -> type[Client]:
-    chosen: type[Client] = request.param
-    return chosen
-
-
-@pytest.fixture
-async def ask(kind: type[Client], server: Server) -> AsyncIterator[Asker]:
-    asker = Asker(kind(server.address, credential=CREDENTIAL, gateway=server.address, session_id="s-1"))
-    yield asker
-    await asker("close")
 
 
 async def test_decides(ask: Asker, server: Server) -> None:

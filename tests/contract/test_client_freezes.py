@@ -7,14 +7,14 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from interlock.client import AsyncInterlock, Freeze, FreezeScope, Interlock
+from interlock.client import Freeze, FreezeScope
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.freeze import FreezeScope as CoreScope
 from interlock.ports import ToolDrift
 from interlock.rpc import control_wire
 from interlock.rpc.control_client import ControlClient
 from interlock.v1 import control_service_pb2 as pb
-from tests.contract.scripted_services import CREDENTIAL, Answer, Asker, Client, Server, gives, hangs, raises
+from tests.contract.scripted_services import CREDENTIAL, Answer, Asker, Server, gives, hangs, raises
 from tests.freezes import THE_AGENT, a_freeze, ended
 
 BEGAN = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -34,27 +34,6 @@ FREEZE = Freeze(
     comment="it runs away",
     start_time=BEGAN,
 )
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    running = Server()
-    await running.start()
-    yield running
-    await running.listener.stop(None)
-
-
-@pytest.fixture(params=[Interlock, AsyncInterlock])
-def kind(request: pytest.FixtureRequest) -> type[Client]:
-    chosen: type[Client] = request.param
-    return chosen
-
-
-@pytest.fixture
-async def ask(kind: type[Client], server: Server) -> AsyncIterator[Asker]:
-    asker = Asker(kind(server.address, credential=CREDENTIAL))
-    yield asker
-    await asker("close")
 
 
 @pytest.fixture

@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-import pytest
-
 from interlock.client import (
     AsyncInterlock,
     DecisionEntry,
     GoalSetBy,
-    Interlock,
     MemoryRead,
     MemoryWrite,
     PlanningStep,
@@ -26,33 +23,11 @@ from interlock.v1 import (
 from tests.contract.scripted_services import (
     CREDENTIAL,
     Asker,
-    Client,
     Server,
     gives,
     raises,
     records_all,
 )
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    running = Server()
-    await running.start()
-    yield running
-    await running.listener.stop(None)
-
-
-@pytest.fixture(params=[Interlock, AsyncInterlock])
-def kind(request: pytest.FixtureRequest) -> type[Client]:
-    chosen: type[Client] = request.param
-    return chosen
-
-
-@pytest.fixture
-async def ask(kind: type[Client], server: Server) -> AsyncIterator[Asker]:
-    asker = Asker(kind(server.address, credential=CREDENTIAL, gateway=server.address, session_id="s-1"))
-    yield asker
-    await asker("close")
 
 
 async def test_starts_a_session(ask: Asker, server: Server) -> None:

@@ -11,12 +11,11 @@ import pytest_asyncio
 from interlock.adapters.opa import OpaEngine
 from interlock.adapters.opa_answer import read_result
 from interlock.adapters.opa_sidecar import OpaSidecar
-from interlock.adapters.policy_bundle import build_bundle, open_signing_key
 from interlock.core.decision import Evaluated, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.policy_input import PolicyInput
 from tests.contract.processes import cpu_ticks
-from tests.contract.sidecars import REVISION, Running, options_for, running, sign_unchecked
+from tests.contract.sidecars import REVISION, Running, running, sign_unchecked
 from tests.policy_inputs import an_input, quiet_facts
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -79,18 +78,6 @@ FAILURES = {
     "null": ErrorReason.POLICY_MALFORMED,
     "other contract": ErrorReason.POLICY_MALFORMED,
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shipped(
-    opa: Path, policies: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    """The policies that ship, at work."""
-    folder = tmp_path_factory.mktemp("shipped")
-    key = open_signing_key(folder / "keys")
-    bundle = build_bundle(opa, policies, folder / "bundle.tar.gz", key)
-    async with running(options_for(opa, bundle.path, key.public), bundle.revision) as parts:
-        yield parts
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

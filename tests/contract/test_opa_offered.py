@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from interlock.adapters.policy_bundle import build_bundle, open_signing_key
 from interlock.core.errors import ErrorReason, InterlockError
-from tests.contract.sidecars import Running, options_for, running, sign_unchecked
+from tests.contract.sidecars import Running, running, sign_unchecked
 from tests.policy_inputs import an_input
 from tests.waiting import PATIENCE_SECONDS
 
@@ -32,18 +31,6 @@ offered := answers if {
     }[input.batch[0].context.goal]
 }
 """
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shipped(
-    opa: Path, policies: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    """The policies that ship, at work."""
-    folder = tmp_path_factory.mktemp("shipped")
-    key = open_signing_key(folder / "keys")
-    bundle = build_bundle(opa, policies, folder / "bundle.tar.gz", key)
-    async with running(options_for(opa, bundle.path, key.public), bundle.revision) as parts:
-        yield parts
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -23,14 +23,6 @@ CALL = ProposedCall(
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    running = Server()
-    await running.start()
-    yield running
-    await running.listener.stop(None)
-
-
-@pytest.fixture
 async def decisions(server: Server) -> AsyncIterator[RemoteDecisions]:
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield RemoteDecisions(channel)

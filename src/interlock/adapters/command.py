@@ -14,7 +14,7 @@ from interlock.core.catalog import Tool
 from interlock.core.command_line import BadWord, stdin_of, words_of
 from interlock.core.connector_entries import CommandEntry
 from interlock.core.destinations import Destination
-from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.errors import ErrorReason, InterlockError, tool_unavailable
 from interlock.ports import ToolCall, ToolOutcomeUnknown, ToolResult
 
 logger = structlog.get_logger()
@@ -40,10 +40,7 @@ class Commands:
         """
         entry, environment = call.tool.entry.command, self._environments.get(call.tool.server)
         if entry is None or environment is None:
-            raise InterlockError(
-                reason=ErrorReason.TOOL_UNAVAILABLE,
-                message=f"this gateway has no command for `{call.tool.name}`; the token was not redeemed",
-            )
+            raise tool_unavailable(f"this gateway has no command for `{call.tool.name}`")
         paths = _paths(call, entry)
         return _PreparedCommand(self._sandbox, _sandboxed(call, entry, paths, environment), call.tool.name)
 

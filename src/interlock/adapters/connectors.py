@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.errors import tool_unavailable
 from interlock.ports import PreparedCall, ToolCall, ToolRunner
 
 
@@ -21,8 +21,5 @@ class Connectors:
         """As the server's connector does. Raises InterlockError: TOOL_UNAVAILABLE where there is none."""
         connector = self._by_server.get(call.tool.server)
         if connector is None:
-            raise InterlockError(
-                reason=ErrorReason.TOOL_UNAVAILABLE,
-                message=f"this gateway has no server `{call.tool.server}`; the token was not redeemed",
-            )
+            raise tool_unavailable(f"this gateway has no server `{call.tool.server}`")
         return await connector.prepare(call)

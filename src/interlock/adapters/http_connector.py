@@ -17,8 +17,9 @@ from interlock.adapters.name_resolution import Resolve, resolve_name
 from interlock.adapters.pinned_transport import PinnedTransport
 from interlock.core import http_call
 from interlock.core.connector_entries import HttpEntry
-from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.errors import ErrorReason, InterlockError, tool_unavailable
 from interlock.core.http_call import HttpCall
+from interlock.core.obligation_kinds import unsupported
 from interlock.core.public_address import IPAddress, is_public
 from interlock.core.web_address import DEFAULT_PORTS, AddressError, WebAddress, parse
 from interlock.ports import ToolCall, ToolOutcomeUnknown, ToolResult
@@ -70,13 +71,11 @@ class HttpConnector:
         """As ports.ToolRunner: the name is looked up, once, and every address of it is one that is allowed."""
         server, entry = self._servers.get(call.tool.server), call.tool.entry.http
         if server is None or entry is None:
-            raise _unavailable(f"this gateway has no web service `{call.tool.server}`")
-        if call.sandbox is not None:
-            raise InterlockError(
-                reason=ErrorReason.OBLIGATION_UNSUPPORTED,
-                message="a tool of a web service runs in no sandbox of the gateway's",
-                metadata={"obligation": "sandbox"},
+            raise tool_unavailable(
+                f"this gateway has no web service `{call.tool.server}`", retry_after=RETRY_AFTER_SECONDS
             )
+        if call.sandbox is not None:
+            raise unsupported("sandbox", "a tool of a web service runs in no sandbox of the gateway's")
         try:
             asked = http_call.read(entry, call.arguments)
         except AddressError as error:
@@ -101,7 +100,9 @@ class HttpConnector:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 return await self._resolve(host)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-            raise _unavailable("the address of the host is not found") from error
+            raise tool_unavailable(
+                "the address of the host is not found", retry_after=RETRY_AFTER_SECONDS
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +233,3 @@ def _tls(name: str, server: HttpServer) -> ssl.SSLContext:
         raise HttpServerError(
             f"CA file `{server.ca}` of web service `{name}` cannot be used: {error}"
         ) from error
-
-
-def _unavailable(message: str) -> InterlockError:
-    return InterlockError(
-        reason=ErrorReason.TOOL_UNAVAILABLE,
-        message=f"{message}; the token was not redeemed",
-        retry_after=RETRY_AFTER_SECONDS,
-    )

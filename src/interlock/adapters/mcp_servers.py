@@ -19,7 +19,8 @@ from interlock.adapters.mcp_endpoint import McpEndpoint, McpServerError
 from interlock.adapters.mcp_supervised import LOOK_EVERY_SECONDS, START_SECONDS, Listener, SupervisedServer
 from interlock.adapters.mcp_upstream import McpUpstream
 from interlock.core.catalog import Tool
-from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.errors import tool_unavailable
+from interlock.core.obligation_kinds import unsupported
 from interlock.ports import ToolCall, ToolDrift
 
 RETRY_AFTER_SECONDS = 1.0
@@ -110,17 +111,11 @@ class McpServers:
     async def prepare(self, call: ToolCall) -> PreparedMcpCall:
         """As ports.ToolRunner."""
         if call.sandbox is not None:
-            raise InterlockError(
-                reason=ErrorReason.OBLIGATION_UNSUPPORTED,
-                message="a tool of an MCP server runs in no sandbox of the gateway's",
-                metadata={"obligation": "sandbox"},
-            )
+            raise unsupported("sandbox", "a tool of an MCP server runs in no sandbox of the gateway's")
         server = self._servers.get(call.tool.server)
         if server is None or not await _looked_at(server) or server.session is None:
-            raise InterlockError(
-                reason=ErrorReason.TOOL_UNAVAILABLE,
-                message=f"the server `{call.tool.server}` of tool `{call.tool.name}` cannot be called now; "
-                "the token was not redeemed",
+            raise tool_unavailable(
+                f"the server `{call.tool.server}` of tool `{call.tool.name}` cannot be called now",
                 retry_after=RETRY_AFTER_SECONDS,
             )
         self._watch.check(call.tool, server.listed)

@@ -93,3 +93,12 @@ def invalid_field(name: str, description: str) -> InterlockError:
     return InterlockError(
         reason=ErrorReason.INVALID_FIELD, message=f"`{name}` {description}", violations=(violation,)
     )
+
+
+def tool_unavailable(why: str, *, retry_after: float | None = None) -> InterlockError:
+    """Error for a call that cannot be made now, so that its token may be presented again."""
+    return InterlockError(
+        reason=ErrorReason.TOOL_UNAVAILABLE,
+        message=f"{why}; the token was not redeemed",
+        retry_after=retry_after,
+    )

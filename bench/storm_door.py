@@ -17,8 +17,10 @@ from storm_agents import Task
 from storm_simulation import Answer
 from storm_tool import Call, Ending
 
+from interlock.adapters.catalog_files import load_catalog
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.signing_key import open_or_create
+from interlock.compose.approvals import approvals_of
 from interlock.compose.places import keys_folder, service_of
 from interlock.compose.policy import run_policy
 from interlock.compose.settings import load_settings
@@ -31,6 +33,7 @@ from interlock.core.errors import InterlockError
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.normalize import normalize
 from interlock.core.outcome import Outcome, OutcomeKind
+from interlock.core.plan import normalize_request
 from interlock.core.proposal import Context, Proposal, RawProposal
 from interlock.core.session import Measuring
 from interlock.flows.decide import Decider, decide
@@ -138,6 +141,17 @@ async def interlock_door(folder: Path, opa: Path) -> AsyncIterator[InterlockDoor
         terms_key=bytes(16),
     )
     async with open_store(service) as store, run_policy(service, opa) as policy:
+        approvals = approvals_of(
+            store,
+            policy.engine,
+            clock,
+            bytes(32),
+            functools.partial(
+                normalize_request, catalog=load_catalog(service.catalog), conceal=str, resolve=resolve_path
+            ),
+            announced=False,
+            woken=lambda _: None,
+        )
         decider = Decider(
             log=store.log,
             reader=store.log,
@@ -153,6 +167,8 @@ async def interlock_door(folder: Path, opa: Path) -> AsyncIterator[InterlockDoor
                 labels={},
             ),
             measuring=measuring,
+            escalating=approvals.escalating,
+            following=approvals.following,
         )
         reporting = Reporting(reader=store.log, log=store.log, clock=clock, measuring=measuring)
         yield InterlockDoor(decider, reporting, clock)

@@ -23,9 +23,10 @@ from interlock.core.decision import Decision, Evaluated
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.flows.coalesce import Bounds, Coalescer
-from interlock.flows.decide import Decider, decide
+from interlock.flows.decide import decide
+from tests.deciders import a_decider
 from tests.fakes import OneKeyPair, ScriptedEngine
-from tests.proposals import MEASURING, TERMS, a_proposal, an_answer
+from tests.proposals import a_proposal, an_answer
 
 LIMIT = 50
 """So many are admitted, over all processes."""
@@ -74,16 +75,13 @@ def policy(scarce: str) -> Any:
 
 async def hammer(database: Postgres, callers: int, rounds: int, scarce: str) -> None:
     """Each caller proposes the same call in the same session, again and again."""
-    decider = Decider(
-        log=(log := PostgresDecisionLog(database)),
-        reader=log,
+    decider = a_decider(
+        log=PostgresDecisionLog(database),
         state=PostgresSessionState(database),
         engine=ScriptedEngine(policy(scarce)),
         signer=OneKeyPair(),
         clock=SystemClock(),
         identifiers=RandomIdentifiers(),
-        terms=TERMS,
-        measuring=MEASURING,
     )
     coalescer: Coalescer[Proposal, Decision] = Coalescer(
         lambda batch, limit: decide(batch, decider, limit_seconds=limit), Bounds(batch=16)

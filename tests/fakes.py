@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from interlock.adapters.ledger_rows import check_finding, steps_missing
-from interlock.core.cells import Cells, Change
+from interlock.core.approval_answer import ApprovalPolicyInput, ApprovalTerms, MostPending
+from interlock.core.cells import Cells, Change, Entry, Listed
 from interlock.core.decision import Decision, Evaluated
 from interlock.core.destinations import DestinationProblem
 from interlock.core.errors import ErrorReason, InterlockError
@@ -328,6 +330,30 @@ def no_files(roots: Mapping[str, str], text: str) -> tuple[str, str, Destination
     return text, next(iter(roots)), ""
 
 
+class OpenVault:
+    """ports.Vault that hides nothing, and opens nothing under another name."""
+
+    def seal(self, plain: bytes, name: str) -> bytes:
+        return f"{name}:".encode() + plain
+
+    def unseal(self, sealed: bytes, name: str) -> bytes:
+        begin = f"{name}:".encode()
+        if not sealed.startswith(begin):
+            raise ValueError("what was kept cannot be opened with this service's key")
+        return sealed.removeprefix(begin)
+
+
+class NoFiles:
+    """ports.FileDigests over `contents`, SHA-256 by path; nothing unless a test puts something there."""
+
+    def __init__(self, contents: Mapping[str, str] | None = None) -> None:
+        self.contents = dict(contents or {})
+
+    async def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
+        await asyncio.sleep(0)
+        return {path: self.contents[path] for path in paths if path in self.contents}
+
+
 class MemorySink:
     """ports.OutcomeSink in memory. `refuse_with` gives the error for an outcome, None to take it."""
 
@@ -433,6 +459,7 @@ class MemorySessionState:
     def __init__(self) -> None:
         self.away = False
         self.cells: dict[bytes, tuple[bytes, datetime]] = {}
+        self.entries: dict[Entry, datetime] = {}
 
     async def apply(self, changes: Sequence[Change[Result]], *, durable: bool) -> list[Result]:
         await self._pause()
@@ -446,13 +473,33 @@ class MemorySessionState:
         over = [key for key, (_, ends) in self.cells.items() if ends < at][:limit]
         for key in over:
             del self.cells[key]
-        return len(over)
+        lines = [entry for entry, ends in self.entries.items() if ends < at][:limit]
+        for entry in lines:
+            del self.entries[entry]
+        return len(over) + len(lines)
+
+    async def page(
+        self, list_key: bytes, *, after: bytes = b"", before: bytes | None = None, limit: int
+    ) -> list[Listed]:
+        await self._pause()
+        found = sorted(
+            (entry.place, entry.key)
+            for entry in self.entries
+            if entry.list_key == list_key and after < entry.place and (before is None or entry.place < before)
+        )
+        there = ((place, key, self.cells[key][0]) for place, key in found if key in self.cells)
+        return [Listed(*line) for line in islice(there, limit)]
 
     def hold(self, keys: Iterable[bytes]) -> Cells:
         return Cells({key: self.cells.get(key, (b"", NOON))[0] for key in keys})
 
     def keep(self, cells: Cells) -> None:
         self.cells.update(cells.changed())
+        for entry, ends in cells.entries().items():
+            if ends is None:
+                self.entries.pop(entry, None)
+            else:
+                self.entries[entry] = ends
 
     async def _pause(self) -> None:
         """Others get their turn, as they do while a disk works."""
@@ -465,6 +512,20 @@ def _log_unavailable() -> InterlockError:
     return InterlockError(reason=ErrorReason.DECISION_LOG_UNAVAILABLE, message="the decision log is away")
 
 
+ONE_APPROVES = ApprovalTerms(
+    priority=50,
+    expire_seconds=3_600,
+    use_seconds=900,
+    most_pending=MostPending(agent=20, tenant=1_000),
+    roles=("approver",),
+    quorum=1,
+    permitted=True,
+    sufficient=True,
+    reasons=(),
+)
+"""Anybody may approve, and one is enough."""
+
+
 class ScriptedEngine:
     """ports.PolicyEngine whose `answer` is the policy. `batches` holds what it was asked."""
 
@@ -473,9 +534,15 @@ class ScriptedEngine:
         answer: Callable[[PolicyInput], Evaluated | InterlockError],
         *,
         shows: Callable[[PolicyInput], bool | InterlockError] = lambda document: False,
+        terms: Callable[[ApprovalPolicyInput], ApprovalTerms | InterlockError] = lambda document: (
+            ONE_APPROVES
+        ),
+        revision: str = "revision-1",
     ) -> None:
         self.answer = answer
         self.shows = shows
+        self.terms = terms
+        self.revision = revision
         self.batches: list[list[PolicyInput]] = []
 
     async def evaluate(
@@ -484,6 +551,12 @@ class ScriptedEngine:
         await asyncio.sleep(0)
         self.batches.append(list(inputs))
         return [self.answer(document) for document in inputs]
+
+    async def approval(
+        self, inputs: Sequence[ApprovalPolicyInput], *, limit_seconds: float
+    ) -> list[ApprovalTerms | InterlockError]:
+        await asyncio.sleep(0)
+        return [self.terms(document) for document in inputs]
 
     async def offered(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[bool]:
         await asyncio.sleep(0)

@@ -46,6 +46,7 @@ def quiet_facts(*violations: ViolationInput) -> FactsInput:
         "provenance_unlisted": 0,
         "novelty": {"tool": True, "shape": True, "targets": []},
         "freezes": [],
+        "standing": [],
     }
 
 
@@ -86,6 +87,7 @@ def an_input(goal: str = "", *, role: str = "reader", **arguments: Any) -> Polic
             "labels": {},
             "cost": 0,
             "results": "untrusted",
+            "reversibility": "unknown",
         },
         "arguments": arguments,
         "arguments_digest": "arguments-digest",

@@ -5,7 +5,12 @@ import shutil
 from pathlib import Path
 
 from interlock.adapters.opa_binary import find_opa
-from interlock.adapters.policy_check import INPUT_SCHEMA, render_input_schema
+from interlock.adapters.policy_check import (
+    APPROVAL_SCHEMA,
+    INPUT_SCHEMA,
+    render_approval_schema,
+    render_input_schema,
+)
 from interlock.adapters.policy_docs import render_reason_codes
 from interlock.adapters.policy_rules import read_modules
 
@@ -16,6 +21,7 @@ def main() -> None:
     opa = find_opa(os.environ, shutil.which, root / ".tools")
     policies = root / "policies"
     _write(policies / INPUT_SCHEMA, render_input_schema())
+    _write(policies / APPROVAL_SCHEMA, render_approval_schema())
     _write(root / "docs" / "reason-codes.md", render_reason_codes(read_modules(opa, policies)))
 
 

@@ -14,9 +14,9 @@ import data.interlock.rules
 # entrypoint: true
 result := _refusal("deny", _deny) if count(_deny) > 0
 
-else := _refusal("escalate", _escalate) if count(_escalate) > 0
+else := _refusal("escalate", _unanswered) if count(_unanswered) > 0
 
-else := _permission(_allow) if count(_allow) > 0
+else := _permission(_allow | _answers) if count(_allow | _answers) > 0
 
 else := _refusal("deny", set())
 
@@ -71,6 +71,18 @@ _offered if {
 _deny contains reason if some reason in rules[_].deny
 
 _escalate contains reason if some reason in rules[_].escalate
+
+# What people have said yes to already, and so is not asked again.
+_unanswered := {reason | some reason in _escalate; not reason.code in _answered}
+
+_answered := {code | some reason in rules[_].answer; some code in reason.metadata.codes}
+
+# An answer allows only what somebody would be asked about: without a question it is none.
+_answers := {reason |
+	some reason in rules[_].answer
+	some asked in _escalate
+	asked.code in reason.metadata.codes
+}
 
 _allow contains reason if some reason in rules[_].allow
 

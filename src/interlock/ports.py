@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from interlock.core.approval_answer import ApprovalPolicyInput, ApprovalTerms
 from interlock.core.catalog import Tool
-from interlock.core.cells import Change
+from interlock.core.cells import Change, Listed
 from interlock.core.decision import Decision, Evaluated
 from interlock.core.destinations import Destination
 from interlock.core.errors import InterlockError
@@ -57,6 +58,17 @@ class PolicyEngine(Protocol):
         """
         ...
 
+    async def approval(
+        self, inputs: Sequence[ApprovalPolicyInput], *, limit_seconds: float
+    ) -> list[ApprovalTerms | InterlockError]:
+        """What the policy says of approvals, one result for each input, in order. Never raises."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Revision of the bundle that is to answer now."""
+        ...
+
 
 class DecisionLog(Protocol):
     """The append-only log, and the state that changes with it."""
@@ -88,7 +100,21 @@ class SessionState(Protocol):
         ...
 
     async def prune(self, at: datetime, *, limit: int) -> int:
-        """Forget at most `limit` cells whose time is over. How many were forgotten."""
+        """Forget at most `limit` cells, and as many lines of lists, whose time is over. How many were forgotten."""
+        ...
+
+
+class Listings(Protocol):
+    """The lists of cells that changes made."""
+
+    async def page(
+        self, list_key: bytes, *, after: bytes = b"", before: bytes | None = None, limit: int
+    ) -> list[Listed]:
+        """Lines in places after `after` and, where it is given, before `before`, in their order; at most `limit`.
+
+        A line whose cell is not there is left out. It keeps no one waiting: what it gives may just have changed.
+        Raises InterlockError: DECISION_LOG_UNAVAILABLE.
+        """
         ...
 
 
@@ -123,6 +149,29 @@ class Credentials(Protocol):
 
     async def find(self, credential_id: str) -> Credential | None:
         """The credential of this id. Raises InterlockError: DECISION_LOG_UNAVAILABLE."""
+        ...
+
+
+class Vault(Protocol):
+    """Keeps what must not lie open in the store."""
+
+    def seal(self, plain: bytes, name: str) -> bytes:
+        """What only this service, and its replicas, can open again, under the same `name` only."""
+        ...
+
+    def unseal(self, sealed: bytes, name: str) -> bytes:
+        """What was sealed. Raises ValueError for what is not so, or was sealed with another key."""
+        ...
+
+
+class FileDigests(Protocol):
+    """Looks into files that arguments name."""
+
+    async def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """SHA-256 (hexadecimal) of each regular file's content, by its path; what is no such file is left out.
+
+        A file that is larger than can be read in time is left out too.
+        """
         ...
 
 

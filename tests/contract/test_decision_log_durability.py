@@ -23,11 +23,11 @@ from interlock.core.decision import Decision
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.record import Record
 from interlock.flows.decide import Decider, decide
-from tests import appending_process
+from tests import appending_process, deciders
 from tests.broken_disk import BrokenDisk
 from tests.drafts import LIMIT_SECONDS, SHORT_SECONDS, OpenStore, a_draft, open_log, open_store_at
 from tests.fakes import CountingIdentifiers, OneKeyPair, ScriptedEngine, SettableClock
-from tests.proposals import MEASURING, TERMS, a_proposal, by_effect
+from tests.proposals import a_proposal, by_effect
 from tests.waiting import until
 
 PROGRAM = Path(appending_process.__file__)
@@ -360,16 +360,13 @@ async def test_no_token_is_signed_before_its_record_is_durable(tmp_path: Path) -
 
 
 def a_decider(store: OpenStore, keys: OneKeyPair) -> Decider:
-    return Decider(
+    return deciders.a_decider(
         log=store.log,
-        reader=store.log,
         state=store.state,
         engine=ScriptedEngine(by_effect),
         signer=keys,
         clock=SettableClock(),
         identifiers=CountingIdentifiers(),
-        terms=TERMS,
-        measuring=MEASURING,
     )
 
 

@@ -17,13 +17,14 @@ from interlock.core.record import RecordType, fields
 from interlock.core.tool_drifts import AT_MOST_EVERY
 from interlock.flows import freeze as freezing
 from interlock.flows.attend import Attending, attend
-from interlock.flows.decide import Decider, decide
+from interlock.flows.decide import decide
 from interlock.flows.freeze import MOST_FREEZES, Freezing
 from interlock.ports import ToolDrift
 from tests.contract.stores import EVERY, STORED, AnyStore, Place
+from tests.deciders import a_decider
 from tests.fakes import CountingIdentifiers, OneKeyPair, ScriptedEngine, SettableClock
 from tests.freezes import ALL, OPERATOR, OVERSEER, TARGETS, TENANT, THE_AGENT, THE_TOOL
-from tests.proposals import AGENT, AUDITOR, CATALOG, GATEWAY, MEASURING, TERMS, a_proposal, always, an_answer
+from tests.proposals import AGENT, AUDITOR, CATALOG, GATEWAY, a_proposal, always, an_answer
 
 ALLOW = an_answer("allow", obligations=[{"type": "timeout", "seconds": 30}])
 DRIFT = ToolDrift(tool="git_log", pinned_digest="pinned", listed_digest="listed")
@@ -57,16 +58,13 @@ class Service:
         return await attend(("timeout",), drifted, caller, attending)
 
     async def decide(self, request_id: str, **changes: Any) -> Decision:
-        decider = Decider(
+        decider = a_decider(
             log=self.store.log,
-            reader=self.store.log,
             state=self.store.state,
             engine=self.engine,
             signer=self.keys,
             clock=self.clock,
             identifiers=self.identifiers,
-            terms=TERMS,
-            measuring=MEASURING,
         )
         [decision] = await decide([a_proposal(request_id, **changes)], decider, limit_seconds=30.0)
         assert isinstance(decision, Decision)

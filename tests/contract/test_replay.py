@@ -16,12 +16,13 @@ from interlock.core.plan import PlanProposal
 from interlock.core.plan_conclusion import combine, steps_of
 from interlock.core.proposal import Proposal
 from interlock.core.record import RecordType
-from interlock.flows.decide import Decider, decide
+from interlock.flows.decide import decide
 from tests.contract.sidecars import options_for, running
+from tests.deciders import a_decider
 from tests.drafts import open_store_at
 from tests.fakes import CountingIdentifiers, OneKeyPair, SettableClock
 from tests.plans import a_plan, a_step
-from tests.proposals import AGENT, MEASURING, TERMS, a_proposal
+from tests.proposals import AGENT, a_proposal
 from tests.waiting import PATIENCE_SECONDS
 
 ROLES = [(), ("reader",), ("contributor",), ("operator",), ("reader", "unknown")]
@@ -102,16 +103,13 @@ async def decided(
     options = options_for(opa, policy.bundle.path, policy.verification_key)
     async with running(options, policy.bundle.revision) as parts, open_store_at(path) as store:
         log = store.log
-        decider = Decider(
+        decider = a_decider(
             log=log,
-            reader=log,
             state=store.state,
             engine=parts.engine,
             signer=OneKeyPair(),
             clock=SettableClock(),
             identifiers=CountingIdentifiers(),
-            terms=TERMS,
-            measuring=MEASURING,
         )
         outcomes = await decide(proposals, decider, limit_seconds=PATIENCE_SECONDS)
         assert all(isinstance(outcome, Decision) for outcome in outcomes)

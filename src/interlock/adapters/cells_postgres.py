@@ -12,7 +12,7 @@ from typing import TypeVar
 from interlock.adapters.postgres import Connection, Postgres, TryAgain
 from interlock.adapters.store_errors import unavailable
 from interlock.adapters.stored_time import end_in_steps
-from interlock.core.cells import Cells, Change, is_unlocked
+from interlock.core.cells import Cells, Change, Listed, is_unlocked
 from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
@@ -59,6 +59,12 @@ class PostgresSessionState:
         """Forget at most `limit` cells whose time is over; those that somebody works on are for the next time."""
         with unavailable():
             return await self._database.write(lambda connection: _prune(connection, at, limit), durable=False)
+
+    async def page(
+        self, list_key: bytes, *, after: bytes = b"", before: bytes | None = None, limit: int
+    ) -> list[Listed]:
+        """A page of a list."""
+        raise NotImplementedError
 
 
 async def _apply(connection: Connection, changes: Sequence[Change[Result]]) -> list[Result]:

@@ -11,7 +11,7 @@ import apsw
 from interlock.adapters.sqlite import SingleWriter
 from interlock.adapters.store_errors import unavailable
 from interlock.adapters.stored_time import end_in_steps
-from interlock.core.cells import Cells, Change
+from interlock.core.cells import Cells, Change, Listed
 from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
@@ -36,6 +36,12 @@ class SqliteSessionState:
         """Forget at most `limit` cells whose time is over."""
         with unavailable():
             return await self._writer.write(lambda db: _prune(db, at, limit), durable=False)
+
+    async def page(
+        self, list_key: bytes, *, after: bytes = b"", before: bytes | None = None, limit: int
+    ) -> list[Listed]:
+        """A page of a list."""
+        raise NotImplementedError
 
 
 def _apply(connection: apsw.Connection, changes: Sequence[Change[Result]]) -> list[Result]:

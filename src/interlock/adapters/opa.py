@@ -15,9 +15,11 @@ from interlock.adapters.opa_answer import (
     not_evaluated,
     read_offered,
     read_result,
+    read_terms,
     unavailable,
 )
 from interlock.adapters.opa_client import OpaAddress, OpaClient
+from interlock.core.approval_answer import ApprovalPolicyInput, ApprovalTerms
 from interlock.core.decision import Evaluated
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.policy_input import PolicyInput
@@ -47,6 +49,7 @@ class OpaEngine:
         self._result = self._client.query_url("interlock/decision/result")
         self._batch = self._client.query_url("interlock/decision/batch")
         self._offered = self._client.query_url("interlock/decision/offered")
+        self._approval = self._client.query_url("interlock/approval/batch")
         self._expected_revision = expected_revision
         self._limit = limit_seconds
 
@@ -75,6 +78,24 @@ class OpaEngine:
         ends = asyncio.get_running_loop().time() + min(limit_seconds, self._limit)
         answers = await self._query(self._offered, {"batch": inputs}, self._expected_revision(), ends)
         return read_offered(answers, len(inputs))
+
+    async def approval(
+        self, inputs: Sequence[ApprovalPolicyInput], *, limit_seconds: float
+    ) -> list[ApprovalTerms | InterlockError]:
+        """One query for all of them. Where that gives no clear answer for each, there is none."""
+        ends = asyncio.get_running_loop().time() + min(limit_seconds, self._limit)
+        try:
+            answers = await self._query(self._approval, {"batch": inputs}, self.revision, ends)
+        except InterlockError as error:
+            return [error] * len(inputs)
+        if not isinstance(answers, list) or len(answers) != len(inputs):
+            return [malformed("the policy does not give one result for each approval")] * len(inputs)
+        return [read_terms(answer) for answer in answers]
+
+    @property
+    def revision(self) -> str:
+        """Revision of the bundle that must answer now."""
+        return self._expected_revision()
 
     async def ready(self) -> bool:
         """Whether the expected revision answers."""

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from interlock.core.approval_answer import ApprovalTerms
 from interlock.core.decision import Evaluated, PolicyAnswer
 from interlock.core.errors import ErrorReason, InterlockError
 
@@ -41,9 +42,21 @@ def conclude(result: object, revision: str) -> Evaluated | InterlockError:
     try:
         return Evaluated(answer=PolicyAnswer.model_validate(result), revision=revision)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        places = sorted({".".join(map(str, problem["loc"][:3])) or "the whole" for problem in problems})
-        return malformed(f"the policy's result breaks its contract at `{', '.join(places)[:256]}`")
+        return _out_of_contract(error)
+
+
+def read_terms(result: object) -> ApprovalTerms | InterlockError:
+    """What the policy says of an approval, or how it breaks its contract."""
+    try:
+        return ApprovalTerms.model_validate(result)
+    except ValidationError as error:
+        return _out_of_contract(error)
+
+
+def _out_of_contract(error: ValidationError) -> InterlockError:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    places = sorted({".".join(map(str, problem["loc"][:3])) or "the whole" for problem in problems})
+    return malformed(f"the policy's result breaks its contract at `{', '.join(places)[:256]}`")
 
 
 def read_offered(result: object, count: int) -> list[bool]:

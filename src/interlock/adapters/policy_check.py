@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from interlock.adapters.opa_binary import run_opa
 from interlock.adapters.policy_bundle import (
@@ -25,9 +26,11 @@ from interlock.adapters.policy_rules import (
     Rule,
     read_modules,
 )
+from interlock.core.approval_answer import approval_schema
 from interlock.core.policy_input import input_schema
 
 INPUT_SCHEMA = PurePosixPath(SCHEMAS_FOLDER, "input.json")
+APPROVAL_SCHEMA = PurePosixPath(SCHEMAS_FOLDER, "approval.json")
 
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*\.rego")
 _ROOT_PACKAGE = "data.interlock"
@@ -77,7 +80,16 @@ def convention_findings(modules: Sequence[Module]) -> list[Finding]:
 
 def render_input_schema() -> str:
     """The text of `schemas/input.json`: the JSON Schema of the input document."""
-    return json.dumps(input_schema(), indent=2, sort_keys=True) + "\n"
+    return _rendered(input_schema())
+
+
+def render_approval_schema() -> str:
+    """The text of `schemas/approval.json`: the JSON Schema of what is asked of approvals."""
+    return _rendered(approval_schema())
+
+
+def _rendered(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 def _file_findings(source: Path) -> Iterator[Finding]:
@@ -100,10 +112,11 @@ def _file_findings(source: Path) -> Iterator[Finding]:
 
 
 def _schema_findings(source: Path) -> Iterator[Finding]:
-    path = source / INPUT_SCHEMA
-    if not path.is_file() or path.read_text() != render_input_schema():
-        problem = "is not the schema of the input that this version gives to policies"
-        yield Finding(file=str(INPUT_SCHEMA), problem=problem, remedy="generate it anew")
+    for name, expected in ((INPUT_SCHEMA, render_input_schema()), (APPROVAL_SCHEMA, render_approval_schema())):
+        path = source / name
+        if not path.is_file() or path.read_text() != expected:
+            problem = "is not the schema of the input that this version gives to policies"
+            yield Finding(file=str(name), problem=problem, remedy="generate it anew")
 
 
 def _compile_findings(opa: Path, source: Path) -> list[Finding]:

@@ -11,7 +11,7 @@ from interlock.adapters.policy_bundle import is_module, source_files
 
 RULES_FOLDER = "rules"
 RULES_PACKAGE = "data.interlock.rules"
-REASON_KINDS = ("deny", "escalate", "allow")
+REASON_KINDS = ("deny", "escalate", "allow", "answer")
 KINDS = (*REASON_KINDS, "obligation", "reserve", "withhold")
 
 

@@ -142,5 +142,5 @@ def _what(type: RecordType, stated: dict[str, Any]) -> tuple[str, str]:
             return f"{stated['change']}: {stated['scope']} {stated['frozen_name']}".rstrip(), stated[
                 "comment"
             ]
-        case RecordType.TOOL_DRIFT | RecordType.RECONCILIATION:
+        case RecordType.TOOL_DRIFT | RecordType.RECONCILIATION | RecordType.APPROVAL:
             return stated["change"], stated["comment"]

@@ -51,6 +51,11 @@ NEXT_STEPS = {
     "STEP_NOT_DUE": "execute the steps before it first; " + _NOTHING_RAN,
     "PLAN_NOT_FOUND": "name the decision_id of a plan of the same agent, and one of its steps",
     "FREEZE_NOT_FOUND": "list what is frozen with `interlock freezes`",
+    "APPROVAL_NOT_FOUND": "list what waits with `interlock approvals list`",
+    "APPROVAL_CHANGED": "look at the approval again, and answer what it is now",
+    "APPROVER_NOT_PERMITTED": "leave the answer to somebody else whom the policy lets answer it",
+    "APPROVAL_CLOSED": "the agent can propose the call anew",
+    "FILE_CHANGED": "propose the call anew, so that a person sees the file as it is now",
 }
 """By ErrorReason; those that are missing have nothing to add to their status code or their violations."""
 

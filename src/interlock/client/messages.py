@@ -47,6 +47,7 @@ _RECORD_TYPES = {
     record_pb2.RECORD_TYPE_FREEZE: values.RecordType.FREEZE,
     record_pb2.RECORD_TYPE_TOOL_DRIFT: values.RecordType.TOOL_DRIFT,
     record_pb2.RECORD_TYPE_RECONCILIATION: values.RecordType.RECONCILIATION,
+    record_pb2.RECORD_TYPE_APPROVAL: values.RecordType.APPROVAL,
 }
 _RECORD_TYPE_NUMBERS = {kind: number for number, kind in _RECORD_TYPES.items()}
 

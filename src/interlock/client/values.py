@@ -48,6 +48,7 @@ class RecordType(StrEnum):
     FREEZE = "freeze"
     TOOL_DRIFT = "tool_drift"
     RECONCILIATION = "reconciliation"
+    APPROVAL = "approval"
     UNRECOGNIZED = "unrecognized"
 
 

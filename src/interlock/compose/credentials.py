@@ -53,7 +53,11 @@ def _check(kind: CallerKind, *, name: str, tenant: str, roles: Sequence[str]) ->
             raise CredentialError(f"{label} `{value}` must be 1 to 64 characters of [a-z0-9-]")
     if kind is CallerKind.AGENT and not roles:
         raise CredentialError("an agent needs at least one role, or every proposal of it is denied")
+    if kind is CallerKind.APPROVER and not roles:
+        raise CredentialError("an approver needs at least one role, or the policy lets it approve nothing")
     if kind is CallerKind.OPERATOR and set(roles) - {EVERY_TENANT}:
         raise CredentialError(f"an operator may have the role `{EVERY_TENANT}` and no other")
-    if kind not in (CallerKind.AGENT, CallerKind.OPERATOR) and roles:
-        raise CredentialError(f"roles are for agents and operators, not for a credential of kind `{kind}`")
+    if kind not in (CallerKind.AGENT, CallerKind.OPERATOR, CallerKind.APPROVER) and roles:
+        raise CredentialError(
+            f"roles are for agents, operators and approvers, not for a credential of kind `{kind}`"
+        )

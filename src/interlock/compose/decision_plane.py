@@ -4,6 +4,7 @@ import contextlib
 import functools
 import platform
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
@@ -18,16 +19,18 @@ from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.keyed_digest import KeyedDigest
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_key
+from interlock.compose.approvals import Approvals, approvals_of
 from interlock.compose.places import keys_folder, service_of
 from interlock.compose.policy import RunningPolicy, run_policy
 from interlock.compose.process import Process, Serving, background, serve
 from interlock.compose.settings import ServiceSettings, Settings
 from interlock.compose.store import Store, open_store
+from interlock.core.catalog import Catalog
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
-from interlock.core.plan import PlanProposal, normalize_request
+from interlock.core.plan import PlanProposal, RawPlan, normalize_request
 from interlock.core.policy_pin import Activation
-from interlock.core.proposal import Proposal
+from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
 from interlock.flows.attend import Attending
@@ -64,13 +67,15 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
             store=store,
             policy=policy,
             measuring=await _measuring(service, store),
+            catalog=catalog_files.load_catalog(service.catalog),
+            secret=secret_key(keys_folder(service), "digests"),
         )
         forgetting = forget_regularly(store.state, parts.clock, every_seconds=EVERY_SECONDS)
         await stack.enter_async_context(background(forgetting))
         await serve(_process(parts), announce)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """What the decision service is made of, before it is put together."""
 
@@ -79,8 +84,33 @@ class Parts:
     store: Store
     policy: RunningPolicy
     measuring: Measuring
+    catalog: Catalog
+    secret: bytes = field(repr=False)
     clock: SystemClock = field(default_factory=SystemClock)
     meter: PrometheusMeter = field(default_factory=PrometheusMeter)
+
+    @functools.cached_property
+    def normalize(self) -> Callable[[RawProposal | RawPlan], Proposal | PlanProposal]:
+        """From what came over the wire to a proposal in its one form."""
+        return functools.partial(
+            normalize_request,
+            catalog=self.catalog,
+            conceal=KeyedDigest(self.secret, "concealed-arguments"),
+            resolve=resolve_path,
+        )
+
+    @functools.cached_property
+    def approvals(self) -> Approvals:
+        """How people are asked."""
+        return approvals_of(
+            self.store,
+            self.policy.engine,
+            self.clock,
+            self.secret,
+            self.normalize,
+            announced=False,
+            woken=lambda _: None,
+        )
 
 
 def _process(parts: Parts) -> Process:
@@ -136,6 +166,8 @@ def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal | PlanPr
         identifiers=RandomIdentifiers(),
         terms=terms,
         measuring=parts.measuring,
+        escalating=parts.approvals.escalating,
+        following=parts.approvals.following,
     )
     bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
     return Coalescer(
@@ -151,23 +183,16 @@ def _handlers(
     parts: Parts, coalescer: Coalescer[Proposal | PlanProposal, Decision]
 ) -> list[tuple[str, grpc.GenericRpcHandler]]:
     service, log = parts.service, parts.store.log
-    secret = secret_key(keys_folder(service), "digests")
-    seal = KeyedDigest(secret, "page-tokens")
+    seal = KeyedDigest(parts.secret, "page-tokens")
     reporting = Reporting(reader=log, log=log, clock=parts.clock, measuring=parts.measuring)
     sessions = Sessions(
         state=parts.store.state, reader=log, clock=parts.clock, measuring=parts.measuring, seal=seal
     )
-    catalog = catalog_files.load_catalog(service.catalog)
     offering = Offering(
-        catalog=catalog, engine=parts.policy.engine, clock=parts.clock, measuring=parts.measuring
+        catalog=parts.catalog, engine=parts.policy.engine, clock=parts.clock, measuring=parts.measuring
     )
     decisions = DecisionServicer(
-        normalize=functools.partial(
-            normalize_request,
-            catalog=catalog,
-            conceal=KeyedDigest(secret, "concealed-arguments"),
-            resolve=resolve_path,
-        ),
+        normalize=parts.normalize,
         coalescer=coalescer,
         report=functools.partial(report_outcome, reporting=reporting),
         sessions=sessions,
@@ -175,7 +200,7 @@ def _handlers(
         meter=parts.meter,
     )
     control = ControlServicer(
-        attending=Attending(state=parts.store.state, log=log, clock=parts.clock, catalog=catalog),
+        attending=Attending(state=parts.store.state, log=log, clock=parts.clock, catalog=parts.catalog),
         freezing=Freezing(state=parts.store.state, log=log, clock=parts.clock),
     )
     handle = functools.partial(

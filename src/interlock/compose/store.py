@@ -35,7 +35,7 @@ from interlock.compose.settings import ServiceSettings
 from interlock.core.identity import Credential
 from interlock.core.policy_pin import Activation
 from interlock.core.record import Head, Record, RecordType
-from interlock.ports import Credentials, SessionState
+from interlock.ports import Credentials
 
 CONNECTIONS_BESIDE_BATCHES = 6
 """For outcomes, credentials, readers and health, while every batch in flight has a connection of its own."""
@@ -46,7 +46,7 @@ class Store:
     """The decision service's store, open for writing."""
 
     log: SqliteDecisionLog | PostgresDecisionLog
-    state: SessionState
+    state: SqliteSessionState | PostgresSessionState
     credentials: Credentials
     activate: Callable[[Activation], Awaitable[None]]
 

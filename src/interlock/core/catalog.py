@@ -52,6 +52,14 @@ class ArgumentRole(StrEnum):
     URL = "url"
 
 
+class Reversibility(StrEnum):
+    """Whether what a tool does can be undone."""
+
+    REVERSIBLE = "reversible"
+    IRREVERSIBLE = "irreversible"
+    UNKNOWN = "unknown"
+
+
 class ResultTrust(StrEnum):
     """Whether what the tool answers can be trusted not to be written by an attacker."""
 
@@ -69,7 +77,8 @@ class ToolEntry(BaseModel):
 
     `listed_name` is what the tool's MCP server calls it, empty where that is `name`; `listed_digest` pins what the
     server listed when a person imported it (core.tool_listing). A tool that is no MCP server's has `http` or
-    `command`. `idempotent_by_key` says that the tool does nothing again for a key that it has seen.
+    `command`. `idempotent_by_key` says that the tool does nothing again for a key that it has seen, `reversibility`
+    whether what it does can be undone.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -88,6 +97,7 @@ class ToolEntry(BaseModel):
     http: HttpEntry | None = None
     command: CommandEntry | None = None
     idempotent_by_key: bool = False
+    reversibility: Annotated[Reversibility, Field(strict=False)] = Reversibility.UNKNOWN
 
     @property
     def name_at_server(self) -> str:
@@ -115,6 +125,7 @@ _LATER_FIELDS = (
     "http",
     "command",
     "idempotent_by_key",
+    "reversibility",
 )
 
 

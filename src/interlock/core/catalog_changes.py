@@ -7,7 +7,17 @@ from typing import Any
 from interlock.core.catalog import CatalogFile, ToolEntry
 from interlock.core.tool_listing import pin_of
 
-_OWNER_S = ("name", "listed_name", "effects", "roles", "labels", "cost", "results", "idempotent_by_key")
+_OWNER_S = (
+    "name",
+    "listed_name",
+    "effects",
+    "roles",
+    "labels",
+    "cost",
+    "results",
+    "idempotent_by_key",
+    "reversibility",
+)
 """What a person decides of a tool, however its server describes it."""
 
 

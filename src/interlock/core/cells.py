@@ -8,6 +8,7 @@ store, and two replicas never count the same thing twice: a change runs while it
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import Protocol, Self, TypeVar
@@ -37,9 +38,27 @@ class CellKind(IntEnum):
     GATEWAY = 16
     PLAN = 17
     TOOL_DRIFTS = 18
+    APPROVAL = 19
+    APPROVAL_BINDING = 20
+    APPROVAL_REQUEST = 21
+    APPROVALS_PENDING = 22
+    APPROVED_BEFORE = 23
+    STANDING = 24
+    ANNOUNCEMENT = 25
 
 
-UNLOCKED = frozenset({CellKind.FREEZES, CellKind.TOOL_DRIFTS})
+UNLOCKED = frozenset(
+    {
+        CellKind.FREEZES,
+        CellKind.TOOL_DRIFTS,
+        CellKind.APPROVAL,
+        CellKind.APPROVAL_BINDING,
+        CellKind.APPROVAL_REQUEST,
+        CellKind.APPROVALS_PENDING,
+        CellKind.APPROVED_BEFORE,
+        CellKind.STANDING,
+    }
+)
 """Kinds that nothing but an append changes. Appends follow one another on every store, so that one reads these cells
 as they stand; who reads them outside of an append sees what the last one left, and keeps nobody waiting."""
 
@@ -71,6 +90,27 @@ def common_cell_key(kind: CellKind, tenant: str, *names: str) -> bytes:
     return cell_key(kind, tenant, *names)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a list: at `place`, which orders the list byte by byte, the cell of `key` is to be found.
+
+    A list has a key of its own, made as those of cells are (`cell_key`).
+    """
+
+    list_key: bytes
+    place: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A line of a list with what its cell holds."""
+
+    place: bytes
+    key: bytes
+    data: bytes
+
+
 class Content(Protocol):
     """What a cell holds, as an object of the one transaction that opened it."""
 
@@ -90,7 +130,7 @@ ContentT = TypeVar("ContentT", bound=Content)
 class Cells:
     """The cells that one transaction may read and write, as they are while it holds them."""
 
-    __slots__ = ("_changed", "_found", "_kept", "_opened")
+    __slots__ = ("_changed", "_entries", "_found", "_kept", "_opened")
 
     def __init__(self, found: Mapping[bytes, bytes]) -> None:
         """`found` has an entry for each key that the transaction holds; empty bytes for a cell not there."""
@@ -98,6 +138,7 @@ class Cells:
         self._changed: dict[bytes, tuple[bytes, datetime]] = {}
         self._opened: dict[bytes, Content] = {}
         self._kept: dict[bytes, datetime] = {}
+        self._entries: dict[Entry, datetime | None] = {}
 
     def open(self, key: bytes, content: type[ContentT]) -> ContentT:
         """What the cell holds, decoded once: who opens it again gets the same object, with its changes.
@@ -128,6 +169,18 @@ class Cells:
             raise KeyError(key)
         self._changed[key] = (data, expire_time)
 
+    def enlist(self, entry: Entry, *, expire_time: datetime) -> None:
+        """Let the list have this line until `expire_time` at least. Raises KeyError for a cell that is not held."""
+        if entry.key not in self._found:
+            raise KeyError(entry.key)
+        self._entries[entry] = expire_time
+
+    def delist(self, entry: Entry) -> None:
+        """Let the list no longer have this line. Raises KeyError for a cell that is not held."""
+        if entry.key not in self._found:
+            raise KeyError(entry.key)
+        self._entries[entry] = None
+
     def copy(self, keys: Iterable[bytes]) -> "Cells":
         """These cells as they are now, to be changed on their own. Raises KeyError for a key that is not held."""
         return Cells(
@@ -140,6 +193,11 @@ class Cells:
             self._opened.pop(key, None)
             self._kept.pop(key, None)
             self.put(key, data, expire_time=expire_time)
+        self._entries.update(copy.entries())
+
+    def entries(self) -> Mapping[Entry, datetime | None]:
+        """What a store has to change in lists: lines with their expire time, None for those to be removed."""
+        return self._entries
 
     def changed(self) -> Mapping[bytes, tuple[bytes, datetime]]:
         """What a store has to keep, by key: data and expire time."""

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from interlock.core import record as records
+from interlock.core.approving import ApprovalCondition, OpenApproval
+from interlock.core.canonical import digest_of
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.destinations import digest_of_destinations, disclosed
 from interlock.core.errors import InterlockError
@@ -60,6 +62,8 @@ class Concluded:
     policy_revision: str
     state_digest: str
     approval_id: str
+    follows: str
+    edited: bool
     token: Mapping[str, Any] | None
 
 
@@ -82,6 +86,7 @@ def policy_input(proposal: Proposal, observed: Observed, now: datetime) -> Polic
             "labels": dict(tool.entry.labels) if tool else {},
             "cost": tool.entry.cost if tool else 0,
             "results": tool.entry.results.value if tool else "untrusted",
+            "reversibility": tool.entry.reversibility.value if tool else "unknown",
         },
         "arguments": dict(proposal.disclosed_arguments),
         "arguments_digest": proposal.arguments_digest,
@@ -105,7 +110,7 @@ def policy_input(proposal: Proposal, observed: Observed, now: datetime) -> Polic
             ],
             "state_digest": context.state_digest,
         },
-        "approval": None,
+        "approval": proposal.evidence.told if proposal.evidence else None,
         "time": {"now": rfc3339(now), "unix": int(now.timestamp())},
     }
 
@@ -114,15 +119,26 @@ def parent(proposal: Proposal, record: Record | None) -> Parent:
     """What is known of the decision that the proposal says it follows from; it must be its own tenant's."""
     if record is None or record.tenant != proposal.caller.tenant:
         return UNKNOWN_PARENT
-    document = records.fields(record)["input"]
+    stated = records.fields(record)
+    document = stated["input"]
     # A plan measured nothing itself; its depth is that of its steps.
     loops = document["facts"].get("loops") if "facts" in document else document
-    return Parent(known=True, depth=loops["depth"] if loops else 1)
+    return Parent(known=True, depth=loops["depth"] if loops else 1, authors=_authors_in(stated))
+
+
+def _authors_in(stated: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whom a recorded decision comes from."""
+    subject = stated["input"]["subject"]
+    return tuple(sorted({subject["agent"], subject["user"], *stated.get("authors", ())} - {""}))
 
 
 def once(proposal: Proposal | PlanProposal) -> str:
-    """The name under which a decision stands in the log only once (invariant 9)."""
-    return f"decision/{proposal.caller.tenant}/{proposal.caller.name}/{proposal.request_id}"
+    """The name under which a decision stands in the log only once (invariant 9).
+
+    An escalated decision whose approval has ended is followed by one more, of a name of its own.
+    """
+    name = f"decision/{proposal.caller.tenant}/{proposal.caller.name}/{proposal.request_id}"
+    return f"{name}/{proposal.follows}" if proposal.follows else name
 
 
 def conclude(
@@ -136,11 +152,11 @@ def conclude(
     kid: str,
     terms: Terms,
     now: datetime,
-    approval_id: str = "",
+    opening: OpenApproval | None = None,
 ) -> Draft:
     """The record of a decision, with the terms of the token that it grants, and what granting it changes.
 
-    `approval_id` names the approval that an escalate waits for.
+    `opening` is the approval that an escalate waits for; a step of a plan waits for the plan's.
     """
     answer = evaluated.answer
     return Draft(
@@ -157,13 +173,34 @@ def conclude(
             "verdict": answer.verdict,
             "lacking": [],
             "state_digest": observed.state_digest,
-            **({"approval_id": approval_id} if answer.verdict == "escalate" else {}),
+            **authors_stated(proposal, observed),
+            **answered_stated(proposal),
             "token": _token_terms(proposal, token_id, kid, terms, now)
             if _gets_token(proposal, answer)
             else None,
         },
-        change=_change(proposal, observed, answer, decision_id, terms, now) if answer.allows else None,
+        change=_change(proposal, observed, evaluated, decision_id, terms, now) if answer.allows else opening,
     )
+
+
+def authors_stated(proposal: Proposal, observed: Observed) -> dict[str, Any]:
+    """Whom the proposal comes from, where that is more than its own agent and user."""
+    known = authors_of(proposal, observed)
+    return {"authors": known} if set(known) - {proposal.caller.name, observed.user} else {}
+
+
+def authors_of(proposal: Proposal, observed: Observed) -> list[str]:
+    """The agent, its user, and those of all decisions that the proposal says it follows from."""
+    return sorted({proposal.caller.name, observed.user, *observed.authors} - {""})
+
+
+def answered_stated(asked: Proposal | PlanProposal) -> dict[str, Any]:
+    """What a decision's record says of the approval that it weighed: which, and in which version."""
+    if not asked.follows:
+        return {}
+    evidence = asked.evidence
+    edited = {"edited": True} if isinstance(asked, Proposal) and asked.edited else {}
+    return {"follows": asked.follows, "approval_version": evidence.version if evidence else 0, **edited}
 
 
 def _gets_token(proposal: Proposal, answer: PolicyAnswer) -> bool:
@@ -173,12 +210,12 @@ def _gets_token(proposal: Proposal, answer: PolicyAnswer) -> bool:
 def _change(
     proposal: Proposal,
     observed: Observed,
-    answer: PolicyAnswer,
+    evaluated: Evaluated,
     decision_id: str,
     terms: Terms,
     now: datetime,
 ) -> Grant | StepGrant:
-    grant = _grant(proposal, observed, answer, decision_id, terms, now)
+    grant = _grant(proposal, observed, evaluated, decision_id, terms, now)
     if proposal.plan is None or proposal.filling is None:
         return grant
     due = StepDue(tenant=proposal.caller.tenant, plan=proposal.plan, filling=proposal.filling)
@@ -188,14 +225,17 @@ def _change(
 def _grant(
     proposal: Proposal,
     observed: Observed,
-    answer: PolicyAnswer,
+    evaluated: Evaluated,
     decision_id: str,
     terms: Terms,
     now: datetime,
 ) -> Grant:
-    caller = proposal.caller
+    caller, answer = proposal.caller, evaluated.answer
+    approved = _approved(proposal, observed, evaluated.revision)
     return Grant(
-        conditions=_conditions(proposal, answer),
+        conditions=(*_conditions(proposal, answer), *([approved] if approved else [])),
+        uses=approved,
+        used_by=decision_id,
         reservations=answer.reservations,
         holder=Holder(
             tenant=caller.tenant,
@@ -208,6 +248,18 @@ def _grant(
         to_mark=observed.to_mark,
         at=now,
         ends=hold_ends(now + terms.token_life, answer),
+    )
+
+
+def _approved(proposal: Proposal, observed: Observed, revision: str) -> ApprovalCondition | None:
+    """What must be so of the approval that is behind the proposal, whatever the policy said."""
+    if proposal.evidence is None:
+        return None
+    return ApprovalCondition(
+        tenant=proposal.caller.tenant,
+        evidence=proposal.evidence,
+        user=observed.user,
+        policy_revision=revision,
     )
 
 
@@ -245,7 +297,9 @@ def fail(
 def conclude_draft(draft: Draft, answer: PolicyAnswer) -> Concluded:
     """What the record of a draft holds, whose `result` is this answer, once its change has run."""
     fields = {**draft.fields, "tenant": draft.tenant, "decision_id": draft.decision_id}
-    if isinstance(draft.change, Granting) and draft.change.lacking:
+    if isinstance(draft.change, OpenApproval):
+        fields = draft.change.stated(fields)
+    elif isinstance(draft.change, Granting) and draft.change.lacking:
         fields = refused(fields, draft.change.lacking)
     return recall(fields, answer)
 
@@ -268,6 +322,8 @@ def recall(fields: Mapping[str, Any], answer: PolicyAnswer | None = None) -> Con
         policy_revision=fields["bundles"][BUNDLE]["revision"],
         state_digest=fields.get("state_digest", ""),
         approval_id=fields.get("approval_id", ""),
+        follows=fields.get("follows", ""),
+        edited=fields.get("edited", False),
         token=fields["token"],
     )
 
@@ -303,6 +359,8 @@ def claims(concluded: Concluded, log_index: int) -> dict[str, Any] | None:
         **({"leases": leases} if leases else {}),
         **({"destinations": destinations} if (destinations := terms.get("destinations")) else {}),
         **({"plan": plan} if (plan := terms.get("plan")) else {}),
+        **({"approval_id": approval_id} if (approval_id := terms.get("approval_id")) else {}),
+        **({"files": files} if (files := terms.get("files")) else {}),
     }
 
 
@@ -315,7 +373,9 @@ def _leases(answer: PolicyAnswer, *, fence: int) -> list[dict[str, Any]]:
     ]
 
 
-def decision(concluded: Concluded, log_index: int, execution_token: str) -> Decision:
+def decision(
+    concluded: Concluded, log_index: int, execution_token: str, edited_arguments_json: bytes = b""
+) -> Decision:
     """The decision as it is told to the caller."""
     return Decision(
         decision_id=concluded.decision_id,
@@ -331,6 +391,7 @@ def decision(concluded: Concluded, log_index: int, execution_token: str) -> Deci
         retry_after=_retry_after(concluded.answer),
         state_digest=concluded.state_digest,
         approval_id=concluded.approval_id,
+        edited_arguments_json=edited_arguments_json,
     )
 
 
@@ -390,4 +451,13 @@ def _token_terms(proposal: Proposal, token_id: str, kid: str, terms: Terms, now:
             if proposal.plan
             else {}
         ),
+        **_approved_terms(proposal),
     }
+
+
+def _approved_terms(proposal: Proposal) -> dict[str, Any]:
+    """The approval that was used, and the digest of the files as people approved them."""
+    if proposal.evidence is None or not proposal.evidence.approves:
+        return {}
+    files = {"files": digest_of(dict(proposal.files))} if proposal.files else {}
+    return {"approval_id": proposal.evidence.approval_id, **files}

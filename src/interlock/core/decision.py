@@ -1,6 +1,6 @@
 """What the policy answered, and the decision that the service made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -133,8 +133,9 @@ class Decision:
 
     `execution_token` and `token_expire_time` are set on an ALLOW only. `retry_after` is in seconds, None where
     waiting does not help. `state_digest` is that of the session after this decision, empty for none. `approval_id`
-    names the approval that an ESCALATE waits for. `steps` are a plan's, in its order, and each token is with its step;
-    `arguments_digest` is then the plan's digest.
+    names the approval that an ESCALATE waits for. `edited_arguments_json` is what an approver put in the place
+    of the proposed arguments, empty where none did. `steps` are a plan's, in its order, and each token is with its
+    step; `arguments_digest` is then the plan's digest.
     """
 
     decision_id: str
@@ -150,4 +151,5 @@ class Decision:
     retry_after: float | None = None
     state_digest: str = ""
     approval_id: str = ""
+    edited_arguments_json: bytes = field(default=b"", repr=False)
     steps: tuple[StepDecision, ...] = ()

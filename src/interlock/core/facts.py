@@ -616,6 +616,36 @@ class FreezeInput(TypedDict):
 
 
 @with_config(_CLOSED)
+class StandingInput(TypedDict):
+    """A standing approval that the call satisfies: people said yes to it before it was proposed."""
+
+    standing_id: Annotated[
+        str, Fact(meaning="Its name", unit="name", window="until it expires", example="0193-4b")
+    ]
+    approvers: Annotated[
+        list[str],
+        Fact(meaning="Who gave it", unit="names", window="until it expires", example=["alice"]),
+    ]
+    codes: Annotated[
+        list[str],
+        Fact(
+            meaning="Codes of the reasons that it answers",
+            unit="reason codes",
+            window="until it expires",
+            example=["effects.needs_person"],
+        ),
+    ]
+    remaining: Annotated[
+        int,
+        Fact(meaning="How many calls it is still for", unit="calls", window="until it expires", example=4),
+    ]
+    expires_unix: Annotated[
+        int,
+        Fact(meaning="Until when", unit="Unix seconds", window="until it expires", example=1772366400),
+    ]
+
+
+@with_config(_CLOSED)
 class FactsInput(TypedDict):
     """What the service measured. Limits on it live in policy data, never here (invariant 4).
 
@@ -640,3 +670,4 @@ class FactsInput(TypedDict):
     ]
     novelty: NoveltyInput
     freezes: list[FreezeInput]
+    standing: list[StandingInput]

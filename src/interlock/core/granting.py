@@ -39,11 +39,24 @@ class Condition(Protocol):
         ...
 
 
+class Evidence(Condition, Protocol):
+    """A condition that is used up by what is granted with it."""
+
+    def use(self, decision_id: str, cells: Cells, at: datetime) -> None:
+        """Use it up for this decision; it was not lacking."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Grant:
-    """A DraftChange for a decision that the policy allows. `lacking` is what its last run found lacking."""
+    """A DraftChange for a decision that the policy allows. `lacking` is what its last run found lacking.
+
+    `uses` is one of the `conditions`: the approval that is used up, by the decision `used_by`.
+    """
 
     conditions: Sequence[Condition] = ()
+    uses: Evidence | None = None
+    used_by: str = ""
     reservations: Sequence[Reservation]
     holder: Holder
     to_mark: tuple[bytes, ...]
@@ -70,6 +83,8 @@ class Grant:
         )
         if not self.lacking:
             novelty.mark(self.to_mark, cells, self.at)
+            if self.uses:
+                self.uses.use(self.used_by, cells, self.at)
         return self.lacking
 
     def _unmet(self, cells: Cells) -> tuple[Shortfall, ...]:

@@ -222,5 +222,7 @@ def _cell(terms: Reservation, holder: Holder) -> bytes:
             return common_cell_key(CellKind.LEASE, holder.tenant, terms.resource)
         case "breaker":
             return breaker_key(holder.tenant, holder.tool)
+        case "standing":
+            raise ValueError("a standing approval is no quota")
         case _:
             return common_cell_key(CellKind.BUDGET, holder.tenant, *holder.within(terms.scope), terms.name)

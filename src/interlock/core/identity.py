@@ -15,7 +15,8 @@ class CallerKind(StrEnum):
     """What a credential is for. The kinds are disjoint: no credential decides, acts and audits.
 
     `user` is a user's own credential: it says what a session is for, before an agent has read anything. `operator`
-    is that of who stops agents: it freezes and ends freezes, and nothing else.
+    is that of who stops agents: it freezes and ends freezes, and nothing else. `approver` is that of a person who
+    answers escalated decisions; no other kind ever can (case 50).
     """
 
     AGENT = "agent"
@@ -23,10 +24,14 @@ class CallerKind(StrEnum):
     AUDITOR = "auditor"
     USER = "user"
     OPERATOR = "operator"
+    APPROVER = "approver"
 
 
 EVERY_TENANT = "every-tenant"
 """Role of an operator who may freeze in other tenants than the own, and all of them at once."""
+
+DELEGATE_OF = "delegate-of-"
+"""What the role of an approver begins with who acts for somebody: `delegate-of-alice` answers nothing of alice's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,7 @@ def proposal_of(
         payload_digest=_payload_digest(raw, arguments_digest),
         destinations=_outside(unfilled, destinations_of(tool, arguments, resolve)) if tool else (),
         step_call=StepCall(reference=raw.plan_step, arguments=arguments) if raw.plan_step else None,
+        raw=raw,
     )
 
 

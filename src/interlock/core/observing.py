@@ -30,6 +30,7 @@ from interlock.core.moments import SECOND
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
 from interlock.core.session import Measuring, Session, digest_of_text
+from interlock.core.standing import StandingMatch
 
 OPERATION_CELLS = 128
 """Operations of a tenant's tool, or that its agents name, are spread over so many cells."""
@@ -40,10 +41,11 @@ _OPERATION = timedelta(seconds=OPERATION_SECONDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """What is known of the decision that a proposal says it follows from; `depth` is that decision's."""
+    """What is known of the decision that a proposal says it follows from: its `depth`, and whom it comes from."""
 
     known: bool
     depth: int
+    authors: tuple[str, ...] = ()
 
 
 NO_PARENT = Parent(known=True, depth=0)
@@ -58,6 +60,7 @@ class Observed:
     user: str
     state_digest: str
     to_mark: tuple[bytes, ...]
+    authors: tuple[str, ...] = ()
 
 
 class Observe:
@@ -77,6 +80,7 @@ class Observe:
         self._operations = operation_places(tenant, tool, proposal.arguments_digest, proposal.operation)
         self._breaker = breaker_key(tenant, tool)
         self._freezes = FreezeCondition(tenant=tenant, agent=agent, tool=tool)
+        self._standing = StandingMatch(proposal)
         roles = proposal.tool.entry.roles if proposal.tool else {}
         self._arguments = argument_forms.classified(proposal.disclosed_arguments, roles)
         self._novelty = novelty.novelty_of(proposal, self._arguments)
@@ -93,6 +97,7 @@ class Observe:
             *(place.cell for place in self._operations),
             self._breaker,
             *self._freezes.keys,
+            *self._standing.keys,
             *self._novelty.keys,
             *(memory.memory_key(tenant, read.key) for read in reads),
         )
@@ -109,6 +114,7 @@ class Observe:
             user=session.user,
             state_digest=session.state_digest,
             to_mark=self._novelty.to_mark(cells, self._at),
+            authors=self._parent.authors,
         )
 
     def _count(self, session: Session, cells: Cells) -> None:
@@ -178,6 +184,7 @@ class Observe:
             "provenance_unlisted": unlisted,
             "novelty": self._novelty.told(cells),
             "freezes": self._freezes.told(cells),
+            "standing": self._standing.told(cells, self._at),
         }
 
     def _loops(self, session: Session, cells: Cells, place: int) -> LoopsInput:

@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from interlock.core.approval_evidence import Evidence
 from interlock.core.canonical import canonicalize, digest_of
 from interlock.core.catalog import Catalog
 from interlock.core.destinations import ResolvePath
@@ -30,7 +31,7 @@ class RawStep:
 
     step_id: str
     tool: str
-    arguments_json: bytes
+    arguments_json: bytes = field(repr=False)
     after: tuple[str, ...]
 
 
@@ -53,7 +54,7 @@ class PlanProposal:
     """A well-formed plan. `steps` are proposals of their own, in an order in which each comes after what it needs.
 
     `digest` covers all that the steps are, with the catalog's entries; `payload_digest` all that the caller sent.
-    `decision_id` is empty until it has one, and so is `approval_id`, of the approval that it would wait for.
+    `decision_id` is empty until it has one. `raw`, `follows`, `evidence` and `files` are as those of a Proposal.
     """
 
     caller: Caller
@@ -63,7 +64,10 @@ class PlanProposal:
     payload_digest: str
     steps: tuple[Proposal, ...]
     decision_id: str = ""
-    approval_id: str = ""
+    raw: RawPlan | None = field(default=None, repr=False)
+    follows: str = ""
+    evidence: Evidence | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -138,6 +142,7 @@ def normalize_plan(raw: RawPlan, catalog: Catalog, conceal: Conceal, resolve: Re
         digest=plan_digest,
         payload_digest=payload_digest,
         steps=tuple(steps),
+        raw=raw,
     )
 
 

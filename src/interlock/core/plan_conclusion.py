@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from interlock.core import conclusion
+from interlock.core.approving import OpenApproval
 from interlock.core.conclusion import BUNDLE, Concluded, Terms
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, StepDecision
 from interlock.core.granting import Grant, refused
@@ -64,14 +65,19 @@ def combine(answers: Mapping[str, PolicyAnswer]) -> PolicyAnswer:
 
 
 def conclude_plan(
-    plan: PlanProposal, steps: Sequence[Decided], *, terms: Terms, now: datetime
+    plan: PlanProposal,
+    steps: Sequence[Decided],
+    *,
+    terms: Terms,
+    now: datetime,
+    opening: OpenApproval | None = None,
 ) -> list[tuple[PolicyAnswer, Draft]]:
     """The records of a plan and then of its steps, each with its answer, and with what granting all changes.
 
-    The steps' records are stored only with the plan's.
+    The steps' records are stored only with the plan's. `opening` is the approval that an escalated plan waits for.
     """
     answer = combine({each.step: each.evaluated.answer for each in steps})
-    change = _grant(plan, steps, now) if answer.allows else None
+    granted = _grant(plan, steps, now) if answer.allows else None
     name = conclusion.once(plan)
     whole = Draft(
         type=RecordType.DECISION,
@@ -81,12 +87,12 @@ def conclude_plan(
         session=session_name(plan.caller.name, plan.session_id),
         timestamp=now,
         fields=_fields(plan, steps, answer, terms),
-        change=change,
+        change=granted or (opening if answer.verdict == "escalate" else None),
     )
     return [
         (answer, whole),
         *(
-            (each.evaluated.answer, replace(_drafted(each, steps, change), once="", with_once=name))
+            (each.evaluated.answer, replace(_drafted(each, steps, granted), once="", with_once=name))
             for each in steps
         ),
     ]
@@ -94,10 +100,18 @@ def conclude_plan(
 
 def _grant(plan: PlanProposal, steps: Sequence[Decided], now: datetime) -> PlanGrant:
     at_once = frozenset(each.step for each in steps if each.draft.fields["token"])
+    grants = {
+        each.step: replace(_grant_of(each, takes=each.step in at_once), uses=None, used_by="")
+        for each in steps
+    }
+    last = steps[-1]
+    assert isinstance(last.draft.change, Grant)
+    # What approved the plan is looked at for each step, and is used up once: after the last.
+    grants[last.step].uses, grants[last.step].used_by = last.draft.change.uses, plan.decision_id
     return PlanGrant(
         tenant=plan.caller.tenant,
         decision_id=plan.decision_id,
-        grants={each.step: _grant_of(each, takes=each.step in at_once) for each in steps},
+        grants=grants,
         at_once=at_once,
         at=now,
     )
@@ -143,7 +157,8 @@ def _fields(
         "verdict": answer.verdict,
         "lacking": [],
         "state_digest": last.observed.state_digest,
-        **({"approval_id": plan.approval_id} if answer.verdict == "escalate" else {}),
+        **conclusion.authors_stated(first.call, first.observed),
+        **conclusion.answered_stated(plan),
         "token": None,
     }
 

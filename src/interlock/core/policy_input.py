@@ -28,7 +28,8 @@ class SubjectInput(TypedDict):
 class ToolInput(TypedDict):
     """The catalog's entry for the proposed tool. An unknown tool has `known` false and the rest empty.
 
-    `results` tells whether what the tool answers can be trusted not to be written by an attacker.
+    `results` tells whether what the tool answers can be trusted not to be written by an attacker, `reversibility`
+    whether what it does can be undone.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ToolInput(TypedDict):
     labels: dict[str, str]
     cost: int
     results: Literal["trusted", "untrusted"]
+    reversibility: Literal["reversible", "irreversible", "unknown"]
 
 
 @with_config(_CLOSED)
@@ -109,6 +111,40 @@ class ContextInput(TypedDict):
 
 
 @with_config(_CLOSED)
+class PersonInput(TypedDict):
+    """Somebody who approved exactly this, with the roles and the words of then. `unix` is in whole seconds."""
+
+    approver: str
+    roles: list[str]
+    comment: str
+    unix: int
+
+
+@with_config(_CLOSED)
+class EditInput(TypedDict):
+    """One place in which an approver changed the arguments: its JSON Pointer."""
+
+    path: str
+    change: Literal["added", "removed", "changed"]
+
+
+@with_config(_CLOSED)
+class ApprovalInput(TypedDict):
+    """What became of the escalated decision that this proposal follows from.
+
+    `codes` are those of the reasons that people have seen and answered; `answers` are empty unless `state` is
+    `approved`; `edits` tell how the arguments differ from those that the agent proposed.
+    """
+
+    approval_id: str
+    state: Literal["approved", "denied", "expired", "withdrawn"]
+    decision_id: str
+    codes: list[str]
+    answers: list[PersonInput]
+    edits: list[EditInput]
+
+
+@with_config(_CLOSED)
 class TimeInput(TypedDict):
     """The service's clock: `now` in RFC 3339 UTC with microseconds, `unix` in whole seconds."""
 
@@ -131,7 +167,7 @@ class PolicyInput(TypedDict):
     plan: PlanInput | None
     facts: FactsInput
     context: ContextInput
-    approval: None
+    approval: ApprovalInput | None
     time: TimeInput
 
 

@@ -1,10 +1,11 @@
 """A proposal: what an agent asks to do, in the one form that everything after the ingress sees."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from interlock.core.approval_evidence import Evidence
 from interlock.core.catalog import Tool, Violation
 from interlock.core.destinations import Destination
 from interlock.core.identity import Caller
@@ -56,7 +57,7 @@ class RawProposal:
     parent_decision_id: str
     goal: str
     tool: str
-    arguments_json: bytes
+    arguments_json: bytes = field(repr=False)
     context: Context
     operation: str = ""
     plan_step: StepReference | None = None
@@ -71,6 +72,8 @@ class Proposal:
     sees. `tool` is None where the catalog has none of the name. `operation` names what the call is an attempt
     at, empty where the caller did not say. `payload_digest` covers all that the caller sent but the request_id.
     `plan` is where it stands in a plan, `step_call` what is looked up to find that, and `filling` what comes of it.
+    `raw` is what came over the wire. `follows` names the approval of the escalated decision that this decides again,
+    `evidence` is what became of that one, and `files` are digests of files that the arguments name, by path.
     """
 
     caller: Caller
@@ -90,6 +93,11 @@ class Proposal:
     plan: StepOfPlan | None = None
     step_call: StepCall | None = None
     filling: Filling | None = None
+    raw: RawProposal | None = field(default=None, repr=False)
+    follows: str = ""
+    evidence: Evidence | None = None
+    edited: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:

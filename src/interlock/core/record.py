@@ -35,6 +35,7 @@ class RecordType(StrEnum):
     FREEZE = "freeze"
     TOOL_DRIFT = "tool_drift"
     RECONCILIATION = "reconciliation"
+    APPROVAL = "approval"
 
 
 class DraftChange(Protocol):

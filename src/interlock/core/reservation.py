@@ -166,10 +166,22 @@ class Breaker(_Strict):
         return (self.type,)
 
 
+class Standing(_Strict):
+    """One call of a standing approval, used up with this decision and never given back."""
+
+    type: Literal["standing"]
+    standing_id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What no two of one answer may have in common."""
+        return (self.type, self.standing_id)
+
+
 Counted = Budget | Rate | Concurrency
 """What is counted for a scope. `counter` names it within the cell of the scope and the name."""
 
-Reservation = Annotated[Budget | Rate | Concurrency | Lease | Breaker, Field(discriminator="type")]
+Reservation = Annotated[Budget | Rate | Concurrency | Lease | Breaker | Standing, Field(discriminator="type")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

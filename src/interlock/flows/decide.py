@@ -6,16 +6,19 @@ from datetime import datetime
 from itertools import islice
 
 from interlock.core import conclusion, plan_conclusion, token
+from interlock.core.approval_binding import Asked
+from interlock.core.approving import OpenApproval
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision, Evaluated, StepDecision
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.observing import NO_PARENT, Observe, Observed, Parent
 from interlock.core.plan import PlanProposal
-from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
-from interlock.core.record import Draft
+from interlock.core.record import Record
 from interlock.core.session import Measuring
-from interlock.flows.decided import Made, Recorded, calls_of, entries_of, place, recall, recorded
+from interlock.flows.decided import Made, Placed, Recorded, calls_of, entries_of, place, recall, recorded
+from interlock.flows.escalate import Attempt, Escalating, make_ready
+from interlock.flows.follow import Following, edited_arguments, follow
 from interlock.ports import (
     Clock,
     DecisionLog,
@@ -40,26 +43,39 @@ class Decider:
     identifiers: Identifiers
     terms: Terms
     measuring: Measuring
+    escalating: Escalating
+    following: Following
 
 
 async def decide(
-    proposals: Sequence[Proposal | PlanProposal], decider: Decider, *, limit_seconds: float
+    proposals: Sequence[Asked], decider: Decider, *, limit_seconds: float
 ) -> list[Decision | InterlockError]:
     """Decide a batch; one result for each proposal, in order.
 
-    A request that was decided before is answered from its record. Raises InterlockError where the whole
-    batch fails: DECISION_LOG_UNAVAILABLE.
+    A request that was decided before is answered from its record; one that was escalated, by what became of its
+    approval. Raises InterlockError where the whole batch fails: DECISION_LOG_UNAVAILABLE.
     """
     recalled = await decider.log.recall([conclusion.once(proposal) for proposal in proposals])
-    decided = [None if found is None else await recall(found, decider.reader) for found in recalled]
-    fresh = [proposal for proposal, found in zip(proposals, decided, strict=True) if found is None]
-    recorded = iter(await _decide_fresh(fresh, decider, limit_seconds=limit_seconds)) if fresh else iter(())
-    outcomes = [next(recorded) if found is None else found for found in decided]
+    told = [
+        proposal if found is None else await _recall(proposal, found, decider)
+        for proposal, found in zip(proposals, recalled, strict=True)
+    ]
+    fresh = [each for each in told if isinstance(each, Proposal | PlanProposal)]
+    decided = iter(await _decide_fresh(fresh, decider, limit_seconds=limit_seconds)) if fresh else iter(())
+    outcomes = [next(decided) if isinstance(each, Proposal | PlanProposal) else each for each in told]
     return [_grant(proposal, outcome, decider) for proposal, outcome in zip(proposals, outcomes, strict=True)]
 
 
+async def _recall(asked: Asked, found: Record, decider: Decider) -> Recorded | InterlockError | Asked:
+    """What the request has come to; its own trouble takes nothing from the rest of its batch."""
+    try:
+        return await follow(asked, await recall(found, decider.reader), decider.following)
+    except InterlockError as error:
+        return error
+
+
 async def _decide_fresh(
-    proposals: Sequence[Proposal | PlanProposal], decider: Decider, *, limit_seconds: float
+    proposals: Sequence[Asked], decider: Decider, *, limit_seconds: float
 ) -> list[Recorded | InterlockError]:
     """Count, evaluate and record.
 
@@ -68,24 +84,58 @@ async def _decide_fresh(
     """
     now = decider.clock.now()
     placed = await place(proposals, decider.reader, decider.identifiers)
-    calls = [call for each in placed for call in calls_of(each)]
+    attempts = await _attempt(
+        [call for each in placed for call in calls_of(each)], decider, now, limit_seconds
+    )
+    groups = _grouped(placed, attempts)
+    openings = await make_ready(groups, decider.escalating, now=now, limit_seconds=limit_seconds)
+    kid = decider.signer.kid
+    made = [
+        _made(attempt, opening, decider, kid=kid, now=now)
+        for (_, each), opening in zip(groups, openings, strict=True)
+        for attempt in each
+    ]
+    entries = entries_of(placed, made, openings, terms=decider.terms, now=now)
+    drafts = [draft for entry in entries for draft in entry.drafts]
+    records = iter(await decider.log.append(drafts) if drafts else ())
+    stood = [
+        await recorded(entry, list(islice(records, len(entry.drafts))), decider.reader) for entry in entries
+    ]
+    return [await _with_edit(each, decider) for each in stood]
+
+
+async def _attempt(
+    calls: Sequence[Proposal], decider: Decider, now: datetime, limit_seconds: float
+) -> list[Attempt]:
     observed = await _observe(calls, decider, now=now)
     documents = [
         conclusion.policy_input(call, facts, now) for call, facts in zip(calls, observed, strict=True)
     ]
     answers = await decider.engine.evaluate(documents, limit_seconds=limit_seconds) if documents else []
-    answers = [_refuse_baseless(*pair) for pair in zip(calls, answers, strict=True)]
-    kid = decider.signer.kid
-    made = [
-        Made(*attempt, _draft(*attempt, decider, kid=kid, now=now))
-        for attempt in zip(calls, observed, documents, answers, strict=True)
-    ]
-    entries = entries_of(placed, made, terms=decider.terms, now=now)
-    drafts = [draft for entry in entries for draft in entry.drafts]
-    records = iter(await decider.log.append(drafts) if drafts else ())
     return [
-        await recorded(entry, list(islice(records, len(entry.drafts))), decider.reader) for entry in entries
+        Attempt(call=call, observed=facts, document=document, answer=_refuse_baseless(call, answer))
+        for call, facts, document, answer in zip(calls, observed, documents, answers, strict=True)
     ]
+
+
+def _grouped(
+    placed: Sequence[Placed], attempts: Sequence[Attempt]
+) -> list[tuple[Asked | None, list[Attempt]]]:
+    """Each proposal with what was made of its calls; None for one that cannot be decided."""
+    following = iter(attempts)
+    return [
+        (None if isinstance(each, InterlockError) else each, list(islice(following, len(calls_of(each)))))
+        for each in placed
+    ]
+
+
+async def _with_edit(stated: Recorded | InterlockError, decider: Decider) -> Recorded | InterlockError:
+    """The decision, with what the caller must run in the place of what it proposed."""
+    if isinstance(stated, InterlockError) or not stated.concluded.edited:
+        return stated
+    concluded = stated.concluded
+    edited = await edited_arguments(concluded.tenant, concluded.follows, decider.following)
+    return replace(stated, edited_arguments_json=edited)
 
 
 async def _observe(proposals: Sequence[Proposal], decider: Decider, *, now: datetime) -> list[Observed]:
@@ -120,34 +170,44 @@ def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> 
     return answer
 
 
-def _draft(
-    proposal: Proposal,
-    observed: Observed,
-    document: PolicyInput,
-    answer: Evaluated | InterlockError,
+def _made(
+    attempt: Attempt,
+    opening: OpenApproval | InterlockError | None,
     decider: Decider,
     *,
     kid: str,
     now: datetime,
-) -> Draft:
+) -> Made:
+    answer: Evaluated | InterlockError = attempt.answer
+    if isinstance(opening, InterlockError):
+        answer = opening  # nobody knows who may approve it
+    call, document = attempt.call, attempt.document
     if isinstance(answer, InterlockError):
-        return conclusion.fail(proposal, document, answer, terms=decider.terms, now=now)
-    return conclusion.conclude(
-        proposal,
-        observed,
+        draft = conclusion.fail(call, document, answer, terms=decider.terms, now=now)
+        return Made(call, attempt.observed, document, answer, draft)
+    own = None if isinstance(opening, InterlockError) or is_planned(call) else opening
+    draft = conclusion.conclude(
+        call,
+        attempt.observed,
         document,
         answer,
-        decision_id=decider.identifiers.new(),
+        decision_id=own.approval.decision_id if own else decider.identifiers.new(),
         token_id=decider.identifiers.new(),
-        approval_id=decider.identifiers.new() if answer.answer.verdict == "escalate" else "",
+        opening=own,
         kid=kid,
         terms=decider.terms,
         now=now,
     )
+    return Made(call, attempt.observed, document, answer, draft)
+
+
+def is_planned(call: Proposal) -> bool:
+    """Whether it is decided with the rest of its plan, whose approval it waits for."""
+    return call.plan is not None and call.filling is None
 
 
 def _grant(
-    proposal: Proposal | PlanProposal, outcome: Recorded | InterlockError, decider: Decider
+    proposal: Asked, outcome: Recorded | InterlockError, decider: Decider
 ) -> Decision | InterlockError:
     """The decision that is on record, with its token; the same record always gives the same (invariant 9)."""
     if isinstance(outcome, InterlockError):
@@ -158,8 +218,9 @@ def _grant(
             reason=ErrorReason.REQUEST_ID_REUSED,
             message="the `request_id` was used for another proposal; choose a new one",
         )
+    execution_token = _sign(concluded, outcome.log_index, decider.signer)
     decided = conclusion.decision(
-        concluded, outcome.log_index, _sign(concluded, outcome.log_index, decider.signer)
+        concluded, outcome.log_index, execution_token, outcome.edited_arguments_json
     )
     if not outcome.steps:
         return decided

@@ -4,11 +4,12 @@ A call of its own is one draft; a plan is one and one for each of its steps, sto
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
 from interlock.core import conclusion, record
+from interlock.core.approving import OpenApproval
 from interlock.core.conclusion import Concluded, Terms
 from interlock.core.decision import Evaluated, PolicyAnswer
 from interlock.core.errors import ErrorReason, InterlockError
@@ -27,11 +28,15 @@ Placed = Proposal | PlanProposal | InterlockError
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A decision in its place of the log; of a plan, with those of its `steps`, by name."""
+    """A decision in its place of the log; of a plan, with those of its `steps`, by name.
+
+    `edited_arguments_json` is what an approver put in the place of the proposed arguments.
+    """
 
     log_index: int
     concluded: Concluded
     steps: tuple[tuple[str, "Recorded"], ...] = ()
+    edited_arguments_json: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def _named(proposal: Proposal | PlanProposal, identifiers: Identifiers) -> Propo
     steps = tuple(
         replace(step, plan=replace(step.plan, decision_id=name)) for step in proposal.steps if step.plan
     )
-    return replace(proposal, decision_id=name, approval_id=identifiers.new(), steps=steps)
+    return replace(proposal, decision_id=name, steps=steps)
 
 
 async def _place_step(proposal: Proposal, reader: RecordReader) -> Placed:
@@ -96,18 +101,34 @@ def calls_of(placed: Placed) -> Sequence[Proposal]:
             return ()
 
 
-def entries_of(placed: Sequence[Placed], made: Sequence[Made], *, terms: Terms, now: datetime) -> list[Entry]:
-    """What goes on record of each, from what was made of all their calls, in order."""
+def entries_of(
+    placed: Sequence[Placed],
+    made: Sequence[Made],
+    openings: Sequence[OpenApproval | InterlockError | None],
+    *,
+    terms: Terms,
+    now: datetime,
+) -> list[Entry]:
+    """What goes on record of each, from what was made of all their calls, in order, and the approvals they wait for."""
     following = iter(made)
-    return [_entry(each, following, terms, now) for each in placed]
+    return [
+        _entry(each, following, opening, terms, now) for each, opening in zip(placed, openings, strict=True)
+    ]
 
 
-def _entry(placed: Placed, made: Iterator[Made], terms: Terms, now: datetime) -> Entry:
+def _entry(
+    placed: Placed,
+    made: Iterator[Made],
+    opening: OpenApproval | InterlockError | None,
+    terms: Terms,
+    now: datetime,
+) -> Entry:
     match placed:
         case Proposal():
             return _single(next(made))
         case PlanProposal():
-            return _whole(placed, list(islice(made, len(placed.steps))), terms, now)
+            assert not isinstance(opening, InterlockError)
+            return _whole(placed, list(islice(made, len(placed.steps))), opening, terms, now)
         case InterlockError():
             return Entry((), (), placed)
 
@@ -118,7 +139,9 @@ def _single(made: Made) -> Entry:
     return Entry((made.draft,), (made.answer.answer,))
 
 
-def _whole(plan: PlanProposal, made: Sequence[Made], terms: Terms, now: datetime) -> Entry:
+def _whole(
+    plan: PlanProposal, made: Sequence[Made], opening: OpenApproval | None, terms: Terms, now: datetime
+) -> Entry:
     """A plan of which one step could not be decided is not decided; each failed attempt is on record."""
     failed = [each for each in made if isinstance(each.answer, InterlockError)]
     if failed:
@@ -135,7 +158,7 @@ def _whole(plan: PlanProposal, made: Sequence[Made], terms: Terms, now: datetime
         for each in made
         if isinstance(each.answer, Evaluated)
     ]
-    concluded = conclude_plan(plan, decided, terms=terms, now=now)
+    concluded = conclude_plan(plan, decided, terms=terms, now=now, opening=opening)
     return Entry([draft for _, draft in concluded], [answer for answer, _ in concluded])
 
 

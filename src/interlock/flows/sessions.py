@@ -233,7 +233,7 @@ def _may_see(view: SessionView, caller: Caller) -> bool:
             return view.user == caller.name
         case CallerKind.AUDITOR:
             return True
-        case CallerKind.GATEWAY | CallerKind.OPERATOR:
+        case CallerKind.GATEWAY | CallerKind.OPERATOR | CallerKind.APPROVER:
             return False
     assert_never(caller.kind)
 

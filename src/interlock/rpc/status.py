@@ -51,6 +51,11 @@ CODES: dict[ErrorReason, int] = {
     ErrorReason.STEP_NOT_DUE: code_pb2.FAILED_PRECONDITION,
     ErrorReason.PLAN_NOT_FOUND: code_pb2.NOT_FOUND,
     ErrorReason.FREEZE_NOT_FOUND: code_pb2.NOT_FOUND,
+    ErrorReason.APPROVAL_NOT_FOUND: code_pb2.NOT_FOUND,
+    ErrorReason.APPROVAL_CHANGED: code_pb2.ABORTED,
+    ErrorReason.APPROVER_NOT_PERMITTED: code_pb2.PERMISSION_DENIED,
+    ErrorReason.APPROVAL_CLOSED: code_pb2.FAILED_PRECONDITION,
+    ErrorReason.FILE_CHANGED: code_pb2.PERMISSION_DENIED,
 }
 
 

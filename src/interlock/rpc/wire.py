@@ -72,6 +72,7 @@ _RECORD_TYPES = {
     RecordType.FREEZE: record_pb2.RECORD_TYPE_FREEZE,
     RecordType.TOOL_DRIFT: record_pb2.RECORD_TYPE_TOOL_DRIFT,
     RecordType.RECONCILIATION: record_pb2.RECORD_TYPE_RECONCILIATION,
+    RecordType.APPROVAL: record_pb2.RECORD_TYPE_APPROVAL,
 }
 _TYPES_OF_RECORD = {number: kind for kind, number in _RECORD_TYPES.items()}
 

@@ -26,21 +26,21 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/decision.proto\x12\x0cinterlock.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x03\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x07verdict\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Verdict\x12%\n\x07reasons\x18\x04 \x03(\x0b\x32\x14.interlock.v1.Reason\x12-\n\x0bobligations\x18\x05 \x03(\x0b\x32\x18.interlock.v1.Obligation\x12\x17\n\x0f\x65xecution_token\x18\x06 \x01(\t\x12\x35\n\x11token_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpolicy_revision\x18\x08 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\t \x01(\t\x12\x11\n\tlog_index\x18\n \x01(\x03\x12.\n\x0bretry_after\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cstate_digest\x18\x0c \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\r \x01(\t\x12)\n\x05steps\x18\x0e \x03(\x0b\x32\x1a.interlock.v1.StepDecision\"\xe5\x01\n\x0cStepDecision\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12&\n\x07verdict\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Verdict\x12%\n\x07reasons\x18\x04 \x03(\x0b\x32\x14.interlock.v1.Reason\x12-\n\x0bobligations\x18\x05 \x03(\x0b\x32\x18.interlock.v1.Obligation\x12\x17\n\x0f\x65xecution_token\x18\x06 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\x07 \x01(\t\"L\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rmetadata_json\x18\x03 \x01(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\"3\n\nObligation\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x17\n\x0fparameters_json\x18\x02 \x01(\x0c*]\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_ALLOW\x10\x01\x12\x10\n\x0cVERDICT_DENY\x10\x02\x12\x14\n\x10VERDICT_ESCALATE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binterlock/v1/decision.proto\x12\x0cinterlock.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x03\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x07verdict\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Verdict\x12%\n\x07reasons\x18\x04 \x03(\x0b\x32\x14.interlock.v1.Reason\x12-\n\x0bobligations\x18\x05 \x03(\x0b\x32\x18.interlock.v1.Obligation\x12\x17\n\x0f\x65xecution_token\x18\x06 \x01(\t\x12\x35\n\x11token_expire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpolicy_revision\x18\x08 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\t \x01(\t\x12\x11\n\tlog_index\x18\n \x01(\x03\x12.\n\x0bretry_after\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cstate_digest\x18\x0c \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\r \x01(\t\x12)\n\x05steps\x18\x0e \x03(\x0b\x32\x1a.interlock.v1.StepDecision\x12\x1d\n\x15\x65\x64ited_arguments_json\x18\x0f \x01(\x0c\"\xe5\x01\n\x0cStepDecision\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12&\n\x07verdict\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Verdict\x12%\n\x07reasons\x18\x04 \x03(\x0b\x32\x14.interlock.v1.Reason\x12-\n\x0bobligations\x18\x05 \x03(\x0b\x32\x18.interlock.v1.Obligation\x12\x17\n\x0f\x65xecution_token\x18\x06 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\x07 \x01(\t\"L\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rmetadata_json\x18\x03 \x01(\x0c\x12\x0c\n\x04path\x18\x04 \x01(\t\"3\n\nObligation\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x17\n\x0fparameters_json\x18\x02 \x01(\x0c*]\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_ALLOW\x10\x01\x12\x10\n\x0cVERDICT_DENY\x10\x02\x12\x14\n\x10VERDICT_ESCALATE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=937
-  _globals['_VERDICT']._serialized_end=1030
+  _globals['_VERDICT']._serialized_start=968
+  _globals['_VERDICT']._serialized_end=1061
   _globals['_DECISION']._serialized_start=111
-  _globals['_DECISION']._serialized_end=572
-  _globals['_STEPDECISION']._serialized_start=575
-  _globals['_STEPDECISION']._serialized_end=804
-  _globals['_REASON']._serialized_start=806
-  _globals['_REASON']._serialized_end=882
-  _globals['_OBLIGATION']._serialized_start=884
-  _globals['_OBLIGATION']._serialized_end=935
+  _globals['_DECISION']._serialized_end=603
+  _globals['_STEPDECISION']._serialized_start=606
+  _globals['_STEPDECISION']._serialized_end=835
+  _globals['_REASON']._serialized_start=837
+  _globals['_REASON']._serialized_end=913
+  _globals['_OBLIGATION']._serialized_start=915
+  _globals['_OBLIGATION']._serialized_end=966
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,7 @@ class Decision(_message.Message):
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    EDITED_ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Identifies the decision, and its record in the decision log."""
     request_id: _builtins.str
@@ -89,6 +90,10 @@ class Decision(_message.Message):
     """
     approval_id: _builtins.str
     """The approval that an escalated decision waits for, empty otherwise."""
+    edited_arguments_json: _builtins.bytes
+    """Arguments that an approver put in the place of those that were proposed: one JSON object in UTF-8, absent where
+    none did. arguments_digest and the execution token are of these then.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why it was decided so."""
@@ -128,10 +133,11 @@ class Decision(_message.Message):
         state_digest: _builtins.str = ...,
         approval_id: _builtins.str = ...,
         steps: _abc.Iterable[Global___StepDecision] | None = ...,
+        edited_arguments_json: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after", "token_expire_time", b"token_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "execution_token", b"execution_token", "log_index", b"log_index", "obligations", b"obligations", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "retry_after", b"retry_after", "state_digest", b"state_digest", "steps", b"steps", "token_expire_time", b"token_expire_time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "arguments_digest", b"arguments_digest", "decision_id", b"decision_id", "edited_arguments_json", b"edited_arguments_json", "execution_token", b"execution_token", "log_index", b"log_index", "obligations", b"obligations", "policy_revision", b"policy_revision", "reasons", b"reasons", "request_id", b"request_id", "retry_after", b"retry_after", "state_digest", b"state_digest", "steps", b"steps", "token_expire_time", b"token_expire_time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,16 @@ class DecisionServiceStub:
                 request_serializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsResponse.FromString,
                 _registered_method=True)
+        self.WaitDecision = channel.unary_unary(
+                '/interlock.v1.DecisionService/WaitDecision',
+                request_serializer=interlock_dot_v1_dot_decision__service__pb2.WaitDecisionRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_decision__service__pb2.WaitDecisionResponse.FromString,
+                _registered_method=True)
+        self.WithdrawDecision = channel.unary_unary(
+                '/interlock.v1.DecisionService/WithdrawDecision',
+                request_serializer=interlock_dot_v1_dot_decision__service__pb2.WithdrawDecisionRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_decision__service__pb2.WithdrawDecisionResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer:
@@ -136,6 +146,22 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitDecision(self, request, context):
+        """Waits for the approval of an escalated decision: answers as soon as it is no longer pending, with what the proposal
+        is decided to be then, or shortly before the deadline with the escalated decision as it stands, to be asked again.
+        Of any other decision it gives the same answer at once. Callers: agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawDecision(self, request, context):
+        """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -173,6 +199,16 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.ListTools,
                     request_deserializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_decision__service__pb2.ListToolsResponse.SerializeToString,
+            ),
+            'WaitDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitDecision,
+                    request_deserializer=interlock_dot_v1_dot_decision__service__pb2.WaitDecisionRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_decision__service__pb2.WaitDecisionResponse.SerializeToString,
+            ),
+            'WithdrawDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawDecision,
+                    request_deserializer=interlock_dot_v1_dot_decision__service__pb2.WithdrawDecisionRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_decision__service__pb2.WithdrawDecisionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -366,6 +402,60 @@ class DecisionService:
             '/interlock.v1.DecisionService/ListTools',
             interlock_dot_v1_dot_decision__service__pb2.ListToolsRequest.SerializeToString,
             interlock_dot_v1_dot_decision__service__pb2.ListToolsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.DecisionService/WaitDecision',
+            interlock_dot_v1_dot_decision__service__pb2.WaitDecisionRequest.SerializeToString,
+            interlock_dot_v1_dot_decision__service__pb2.WaitDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.DecisionService/WithdrawDecision',
+            interlock_dot_v1_dot_decision__service__pb2.WithdrawDecisionRequest.SerializeToString,
+            interlock_dot_v1_dot_decision__service__pb2.WithdrawDecisionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,13 @@ class DecisionServiceStub:
     """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
     leaves out is refused all the same. Callers: agents.
     """
+    WaitDecision: _grpc.UnaryUnaryMultiCallable[_decision_service_pb2.WaitDecisionRequest, _decision_service_pb2.WaitDecisionResponse]
+    """Waits for the approval of an escalated decision: answers as soon as it is no longer pending, with what the proposal
+    is decided to be then, or shortly before the deadline with the escalated decision as it stands, to be asked again.
+    Of any other decision it gives the same answer at once. Callers: agents.
+    """
+    WithdrawDecision: _grpc.UnaryUnaryMultiCallable[_decision_service_pb2.WithdrawDecisionRequest, _decision_service_pb2.WithdrawDecisionResponse]
+    """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents."""
 
 @_typing.type_check_only
 class DecisionServiceAsyncStub(DecisionServiceStub):
@@ -103,6 +110,13 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
     leaves out is refused all the same. Callers: agents.
     """
+    WaitDecision: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.WaitDecisionRequest, _decision_service_pb2.WaitDecisionResponse]  # type: ignore[assignment]
+    """Waits for the approval of an escalated decision: answers as soon as it is no longer pending, with what the proposal
+    is decided to be then, or shortly before the deadline with the escalated decision as it stands, to be asked again.
+    Of any other decision it gives the same answer at once. Callers: agents.
+    """
+    WithdrawDecision: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.WithdrawDecisionRequest, _decision_service_pb2.WithdrawDecisionResponse]  # type: ignore[assignment]
+    """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents."""
 
 class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
     """DecisionService decides proposals (the policy decision point, PDP). A deny and an escalate are answers
@@ -180,5 +194,24 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the tools of the catalog that the agent's roles could ever be allowed. It grants nothing, and what it
         leaves out is refused all the same. Callers: agents.
         """
+
+    @_abc_1.abstractmethod
+    def WaitDecision(
+        self,
+        request: _decision_service_pb2.WaitDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_service_pb2.WaitDecisionResponse, _abc.Awaitable[_decision_service_pb2.WaitDecisionResponse]]:
+        """Waits for the approval of an escalated decision: answers as soon as it is no longer pending, with what the proposal
+        is decided to be then, or shortly before the deadline with the escalated decision as it stands, to be asked again.
+        Of any other decision it gives the same answer at once. Callers: agents.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawDecision(
+        self,
+        request: _decision_service_pb2.WithdrawDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_service_pb2.WithdrawDecisionResponse, _abc.Awaitable[_decision_service_pb2.WithdrawDecisionResponse]]:
+        """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents."""
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

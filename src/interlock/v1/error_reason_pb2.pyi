@@ -240,6 +240,31 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Status: NOT_FOUND. Example: a freeze that was ended before.
     """
+    ERROR_REASON_APPROVAL_NOT_FOUND: _ErrorReason.ValueType  # 44
+    """There is no such approval, or standing approval, that this caller may see.
+
+    Status: NOT_FOUND. Example: an approver asks for an approval of another tenant.
+    """
+    ERROR_REASON_APPROVAL_CHANGED: _ErrorReason.ValueType  # 45
+    """The approval is no longer what the approver has seen; ErrorInfo says its `version` now.
+
+    Status: ABORTED. Example: somebody else answered first.
+    """
+    ERROR_REASON_APPROVER_NOT_PERMITTED: _ErrorReason.ValueType  # 46
+    """The approver may not answer this approval, whatever the answer.
+
+    Status: PERMISSION_DENIED. Example: the user behind the agent approves what the agent proposed.
+    """
+    ERROR_REASON_APPROVAL_CLOSED: _ErrorReason.ValueType  # 47
+    """The approval takes no more answers; ErrorInfo says its `state`.
+
+    Status: FAILED_PRECONDITION. Example: an approval that expired.
+    """
+    ERROR_REASON_FILE_CHANGED: _ErrorReason.ValueType  # 48
+    """A file that an argument names is no longer the one that a person approved.
+
+    Status: PERMISSION_DENIED. Example: a script that was changed after its run was approved.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo (domain "interlock") that every error carries, less
@@ -464,5 +489,30 @@ ERROR_REASON_FREEZE_NOT_FOUND: ErrorReason.ValueType  # 43
 """There is no such freeze that this caller may end.
 
 Status: NOT_FOUND. Example: a freeze that was ended before.
+"""
+ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason.ValueType  # 44
+"""There is no such approval, or standing approval, that this caller may see.
+
+Status: NOT_FOUND. Example: an approver asks for an approval of another tenant.
+"""
+ERROR_REASON_APPROVAL_CHANGED: ErrorReason.ValueType  # 45
+"""The approval is no longer what the approver has seen; ErrorInfo says its `version` now.
+
+Status: ABORTED. Example: somebody else answered first.
+"""
+ERROR_REASON_APPROVER_NOT_PERMITTED: ErrorReason.ValueType  # 46
+"""The approver may not answer this approval, whatever the answer.
+
+Status: PERMISSION_DENIED. Example: the user behind the agent approves what the agent proposed.
+"""
+ERROR_REASON_APPROVAL_CLOSED: ErrorReason.ValueType  # 47
+"""The approval takes no more answers; ErrorInfo says its `state`.
+
+Status: FAILED_PRECONDITION. Example: an approval that expired.
+"""
+ERROR_REASON_FILE_CHANGED: ErrorReason.ValueType  # 48
+"""A file that an argument names is no longer the one that a person approved.
+
+Status: PERMISSION_DENIED. Example: a script that was changed after its run was approved.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interlock/v1/record.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n\x06Record\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.interlock.v1.RecordType\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brecord_json\x18\x06 \x01(\x0c\x12\x11\n\tleaf_hash\x18\x07 \x01(\x0c\x12\x12\n\nchain_hash\x18\x08 \x01(\x0c*\xec\x01\n\nRecordType\x12\x1b\n\x17RECORD_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_TYPE_DECISION\x10\x01\x12\x17\n\x13RECORD_TYPE_FAILURE\x10\x02\x12\x17\n\x13RECORD_TYPE_OUTCOME\x10\x03\x12!\n\x1dRECORD_TYPE_POLICY_ACTIVATION\x10\x04\x12\x16\n\x12RECORD_TYPE_FREEZE\x10\x05\x12\x1a\n\x16RECORD_TYPE_TOOL_DRIFT\x10\x06\x12\x1e\n\x1aRECORD_TYPE_RECONCILIATION\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interlock/v1/record.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n\x06Record\x12\x11\n\tlog_index\x18\x01 \x01(\x03\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.interlock.v1.RecordType\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brecord_json\x18\x06 \x01(\x0c\x12\x11\n\tleaf_hash\x18\x07 \x01(\x0c\x12\x12\n\nchain_hash\x18\x08 \x01(\x0c*\x86\x02\n\nRecordType\x12\x1b\n\x17RECORD_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_TYPE_DECISION\x10\x01\x12\x17\n\x13RECORD_TYPE_FAILURE\x10\x02\x12\x17\n\x13RECORD_TYPE_OUTCOME\x10\x03\x12!\n\x1dRECORD_TYPE_POLICY_ACTIVATION\x10\x04\x12\x16\n\x12RECORD_TYPE_FREEZE\x10\x05\x12\x1a\n\x16RECORD_TYPE_TOOL_DRIFT\x10\x06\x12\x1e\n\x1aRECORD_TYPE_RECONCILIATION\x10\x07\x12\x18\n\x14RECORD_TYPE_APPROVAL\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.record_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECORDTYPE']._serialized_start=293
-  _globals['_RECORDTYPE']._serialized_end=529
+  _globals['_RECORDTYPE']._serialized_end=555
   _globals['_RECORD']._serialized_start=77
   _globals['_RECORD']._serialized_end=290
 # @@protoc_insertion_point(module_scope)

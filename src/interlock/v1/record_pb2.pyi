@@ -40,6 +40,8 @@ class _RecordTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordType
     """A gateway found that a server describes a tool otherwise than the catalog does, or that it no longer does so."""
     RECORD_TYPE_RECONCILIATION: _RecordType.ValueType  # 7
     """A person found out how an execution of unknown outcome had ended."""
+    RECORD_TYPE_APPROVAL: _RecordType.ValueType  # 8
+    """An approval was answered or ended, or a standing approval was given or taken back."""
 
 class RecordType(_RecordType, metaclass=_RecordTypeEnumTypeWrapper):
     """RecordType is what a record is about."""
@@ -60,6 +62,8 @@ RECORD_TYPE_TOOL_DRIFT: RecordType.ValueType  # 6
 """A gateway found that a server describes a tool otherwise than the catalog does, or that it no longer does so."""
 RECORD_TYPE_RECONCILIATION: RecordType.ValueType  # 7
 """A person found out how an execution of unknown outcome had ended."""
+RECORD_TYPE_APPROVAL: RecordType.ValueType  # 8
+"""An approval was answered or ended, or a standing approval was given or taken back."""
 Global___RecordType: _TypeAlias = RecordType  # noqa: Y015
 
 @_typing.final

@@ -18,6 +18,7 @@ from interlock.core.proposal import Proposal
 from interlock.core.record import Record, fields
 from interlock.flows.decide import Decider, decide
 from interlock.flows.report_outcome import Reporting, report_outcome
+from tests.deciders import a_decider
 from tests.fakes import (
     CountingIdentifiers,
     MemoryDecisionLog,
@@ -25,7 +26,7 @@ from tests.fakes import (
     ScriptedEngine,
     SettableClock,
 )
-from tests.proposals import GATEWAY, MEASURING, TERMS, a_proposal, always, an_answer
+from tests.proposals import GATEWAY, MEASURING, a_proposal, always, an_answer
 
 ALLOW = an_answer("allow", obligations=[{"type": "timeout", "seconds": 30}])
 DENY = an_answer("deny")
@@ -53,16 +54,13 @@ class SessionWorld:
     @property
     def decider(self) -> Decider:
         """A decision service on this world."""
-        return Decider(
+        return a_decider(
             log=self.log,
-            reader=self.log,
             state=self.log.state,
             engine=ScriptedEngine(self._answer),
             signer=self.keys,
             clock=self.clock,
             identifiers=self.identifiers,
-            terms=TERMS,
-            measuring=MEASURING,
         )
 
     @property

@@ -21,7 +21,8 @@ from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Record, RecordType
 from interlock.core.token import Claims, ExpectedBy
-from interlock.flows.decide import Decider, decide
+from interlock.flows.decide import decide
+from tests.deciders import a_decider
 from tests.fakes import (
     NOON,
     CountingIdentifiers,
@@ -33,7 +34,6 @@ from tests.fakes import (
 from tests.proposals import (
     AGENT,
     GATEWAY,
-    MEASURING,
     REVISION,
     TERMS,
     a_proposal,
@@ -75,16 +75,13 @@ class World:
     identifiers: CountingIdentifiers = field(default_factory=CountingIdentifiers)
 
     async def decide(self, *proposals: Proposal) -> list[Decision | InterlockError]:
-        decider = Decider(
+        decider = a_decider(
             log=self.log,
-            reader=self.log,
             state=self.log.state,
             engine=self.engine,
             signer=self.keys,
             clock=self.clock,
             identifiers=self.identifiers,
-            terms=TERMS,
-            measuring=MEASURING,
         )
         return await decide(proposals, decider, limit_seconds=1.0)
 

@@ -1,0 +1,41 @@
+"""How edited arguments differ from those that were proposed: places, and what changed there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from interlock.core import json_pointer
+from interlock.core.policy_input import EditInput
+
+_NOTHING = object()
+
+MOST_EDITS = 256
+"""More places are not told one by one: the last that is told is then the arguments as a whole."""
+
+
+def edits_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[EditInput]:
+    """The places in which two objects differ, as JSON Pointers (RFC 6901), in order; at most MOST_EDITS."""
+    found: list[EditInput] = []
+    for edit in _differences("", dict(before), dict(after)):
+        if len(found) == MOST_EDITS - 1:
+            return [*found, {"path": "", "change": "changed"}]
+        found.append(edit)
+    return found
+
+
+def _differences(path: str, before: Any, after: Any) -> Iterator[EditInput]:
+    if before is _NOTHING or after is _NOTHING:
+        yield {"path": path, "change": "added" if before is _NOTHING else "removed"}
+    elif isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in sorted({*before, *after}):
+            deeper = json_pointer.append(path, name)
+            yield from _differences(deeper, before.get(name, _NOTHING), after.get(name, _NOTHING))
+    elif _is_list(before) and _is_list(after):
+        for place, (old, new) in enumerate(zip_longest(before, after, fillvalue=_NOTHING)):
+            yield from _differences(json_pointer.append(path, place), old, new)
+    elif type(before) is not type(after) or before != after:
+        yield {"path": path, "change": "changed"}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)

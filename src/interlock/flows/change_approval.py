@@ -1,0 +1,108 @@
+"""One change of an approval, on record: compare and swap, over all replicas (case 49)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from interlock.core import record as records
+from interlock.core.approval import Approval, Event
+from interlock.core.approval_cells import ApprovalCell, BindingCell, approval_key, binding_key
+from interlock.core.approval_record import Told, draft_of
+from interlock.core.approving import ChangeApproval, changed
+from interlock.core.cells import Cells
+from interlock.core.identity import Caller
+from interlock.ports import Clock, DecisionLog, Identifiers, SessionState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changing:
+    """What changing approvals needs of the world.
+
+    `announced` says that webhooks are to hear of changes; `woken` is called with the approval_id of each.
+    """
+
+    state: SessionState
+    log: DecisionLog
+    clock: Clock
+    identifiers: Identifiers
+    announced: bool
+    woken: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The Change that changes nothing, and gives an approval as it is now, with those who joined it; None for none."""
+
+    tenant: str
+    approval_id: str
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The approval's cell."""
+        return (approval_key(self.tenant, self.approval_id),)
+
+    def run(self, cells: Cells) -> Approval | None:
+        """The approval."""
+        return cells.open(self.keys[0], ApprovalCell).approval
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtJoined:
+    """The Change that changes nothing, and gives what waits for an approval's binding."""
+
+    approval: Approval
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The cell of the binding."""
+        return (binding_key(self.approval.tenant, self.approval.opened_as),)
+
+    def run(self, cells: Cells) -> BindingCell:
+        """What waits."""
+        return cells.open(self.keys[0], BindingCell)
+
+
+async def look(tenant: str, approval_id: str, state: SessionState) -> Approval | None:
+    """The approval as it is now. Raises InterlockError: DECISION_LOG_UNAVAILABLE."""
+    [approval] = await state.apply([Look(tenant, approval_id)], durable=False)
+    return approval
+
+
+async def change(
+    before: Approval,
+    event: Event,
+    changing: Changing,
+    *,
+    at: datetime,
+    comment: str = "",
+    caller: Caller | None = None,
+    more: Mapping[str, Any] | None = None,
+    sealed_arguments: bytes = b"",
+    **changes: Any,
+) -> Approval:
+    """Let this happen to the approval, if nothing has happened to it since `before`; the approval after it.
+
+    `changes` are fields of the Approval, `more` further fields of the record. Raises InterlockError:
+    APPROVAL_CHANGED, and nothing was changed then; DECISION_LOG_UNAVAILABLE.
+    """
+    after = before.after(event, at, **changes)
+    told = Told(
+        event=event,
+        change_id=changing.identifiers.new(),
+        comment=comment,
+        caller=caller,
+        more=more or {},
+    )
+    done = ChangeApproval(
+        before=before,
+        after=after,
+        at=at,
+        sealed_arguments=sealed_arguments,
+        announced=changing.announced,
+    )
+    [stored] = await changing.log.append([draft_of(done, told)])
+    if records.fields(stored)["change_id"] != told.change_id:
+        raise changed(before.version + 1)
+    changing.woken(after.approval_id)
+    return after

@@ -1,0 +1,204 @@
+"""What follows an escalated decision that is asked for again: it waits, or its proposal is decided again.
+
+An approval is no token. What people said is evidence, with which the policy decides anew on the facts of then.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from interlock.core import conclusion
+from interlock.core.approval import Approval, ApprovalState, Event
+from interlock.core.approval_binding import Asked, binding_of, paths_of
+from interlock.core.approval_cells import edit_key
+from interlock.core.approval_evidence import Evidence, evidence_of, forgotten
+from interlock.core.argument_edits import edits_between
+from interlock.core.cells import Cells
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.plan import PlanProposal, RawPlan
+from interlock.core.proposal import Proposal, RawProposal
+from interlock.flows.change_approval import Changing, change, look
+from interlock.flows.decided import Recorded, recall
+from interlock.ports import Credentials, FileDigests, PolicyEngine, RecordReader, Vault
+
+MOST_FOLLOWED = 64
+"""So many escalated decisions in a row; each took an answer of a person."""
+
+_ENDED: dict[ApprovalState, Literal["denied", "expired", "withdrawn"]] = {
+    ApprovalState.DENIED: "denied",
+    ApprovalState.EXPIRED: "expired",
+    ApprovalState.WITHDRAWN: "withdrawn",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What following needs of the world. `normalize` knows the catalog."""
+
+    changing: Changing
+    reader: RecordReader
+    engine: PolicyEngine
+    credentials: Credentials
+    vault: Vault
+    files: FileDigests
+    normalize: Callable[[RawProposal | RawPlan], Asked]
+
+
+async def follow(
+    asked: Asked, stated: Recorded | InterlockError, following: Following
+) -> Recorded | InterlockError | Asked:
+    """What the request has come to: the decision that stands, or the proposal to be decided (again) now.
+
+    Raises InterlockError: DECISION_LOG_UNAVAILABLE.
+    """
+    for _ in range(MOST_FOLLOWED):
+        if not _is_followed(asked, stated):
+            return stated
+        assert isinstance(stated, Recorded)
+        approval_id = stated.concluded.approval_id
+        tenant = asked.caller.tenant
+        asked = replace(asked, follows=approval_id, evidence=None)
+        [found] = await following.changing.log.recall([conclusion.once(asked)])
+        if found is None:
+            return await _decide_again(asked, stated, following)
+        stated = await recall(found, following.reader)
+        if isinstance(stated, Recorded) and stated.concluded.edited:
+            edited = await edited_arguments(tenant, approval_id, following)
+            asked = with_edit(asked, edited, following) if edited else asked
+            stated = replace(stated, edited_arguments_json=edited)
+    return stated
+
+
+def _is_followed(asked: Asked, stated: Recorded | InterlockError) -> bool:
+    return (
+        isinstance(stated, Recorded)
+        and stated.concluded.payload_digest == asked.payload_digest
+        and stated.concluded.answer.verdict == "escalate"
+        and bool(stated.concluded.approval_id)
+    )
+
+
+async def _decide_again(asked: Asked, stated: Recorded, following: Following) -> Recorded | Asked:
+    """The escalated decision, while its approval waits; else the proposal, with what became of the approval."""
+    approval = await current(asked.caller.tenant, stated.concluded.approval_id, following.changing)
+    concluded = stated.concluded
+    if approval is None:
+        return _with(asked, forgotten(concluded.approval_id, concluded.decision_id, concluded.answer.reasons))
+    if approval.state is ApprovalState.PENDING:
+        return stated
+    if ended := _ENDED.get(approval.state):
+        return _with(asked, evidence_of(approval, ended))
+    if approval.state is ApprovalState.SUPERSEDED or approval.used_by:
+        return asked
+    return await _approved(asked, approval, following)
+
+
+async def current(tenant: str, approval_id: str, changing: Changing) -> Approval | None:
+    """The approval as it is now; one whose time is over has expired, on record (expiry always means deny)."""
+    while True:
+        approval = await look(tenant, approval_id, changing.state)
+        now = changing.clock.now()
+        if approval is None or not approval.is_over(now):
+            return approval
+        try:
+            return await change(approval, Event.EXPIRE, changing, at=now)
+        except InterlockError as error:
+            if error.reason is not ErrorReason.APPROVAL_CHANGED:
+                raise
+
+
+async def edited_arguments(tenant: str, approval_id: str, following: Following) -> bytes:
+    """The arguments that an approver put in the place of the proposed ones; empty where none did."""
+    [sealed] = await following.changing.state.apply([_LookAtEdit(tenant, approval_id)], durable=False)
+    return following.vault.unseal(sealed, approval_id) if sealed else b""
+
+
+async def void_because(asked: Asked, approval: Approval, following: Following) -> str:
+    """Why an approval stands for something else than the proposal as it is now; empty where it does not."""
+    files = await following.files.digests(paths_of(asked))
+    now = binding_of(
+        asked, user=approval.binding.user, policy_revision=following.engine.revision, files=files
+    ).as_json()
+    for name, stated in approval.binding.as_json().items():
+        if now[name] != stated:
+            return name
+    for answer in approval.answers:
+        credential = await following.credentials.find(answer.credential_id)
+        if credential is None or credential.revoke_time is not None:
+            return "credential"
+    return ""
+
+
+def with_edit(asked: Asked, arguments_json: bytes, following: Following) -> Proposal:
+    """The proposal with other arguments, for the same request.
+
+    Raises InterlockError: INVALID_FIELD or MALFORMED_ARGUMENTS.
+    """
+    assert isinstance(asked, Proposal)
+    assert asked.raw is not None
+    edited = following.normalize(replace(asked.raw, arguments_json=arguments_json))
+    assert isinstance(edited, Proposal)
+    return replace(
+        edited,
+        payload_digest=asked.payload_digest,
+        raw=asked.raw,
+        follows=asked.follows,
+        edited=True,
+    )
+
+
+async def _approved(asked: Asked, approval: Approval, following: Following) -> Asked:
+    """The proposal as people approved it; without the approval where that stands for something else now."""
+    decided = asked
+    edits = []
+    if approval.edited and isinstance(asked, Proposal):
+        edited = await edited_arguments(asked.caller.tenant, approval.approval_id, following)
+        decided = with_edit(asked, edited, following)
+        assert isinstance(decided, Proposal)
+        edits = edits_between(asked.disclosed_arguments, decided.disclosed_arguments)
+    if why := await void_because(decided, approval, following):
+        await supersede(approval, why, following.changing)
+        return asked
+    files = await following.files.digests(paths_of(decided))
+    return _with(replace(decided, files=files), evidence_of(approval, "approved", edits))
+
+
+async def supersede(approval: Approval, why: str, changing: Changing) -> None:
+    """Put on record that the approval stands for what is no longer so; somebody else may have been faster."""
+    try:
+        await change(approval, Event.SUPERSEDE, changing, at=changing.clock.now(), more={"changed": why})
+    except InterlockError as error:
+        if error.reason is not ErrorReason.APPROVAL_CHANGED:
+            raise
+
+
+def _with(asked: Asked, evidence: Evidence) -> Asked:
+    if isinstance(asked, Proposal):
+        return replace(asked, evidence=evidence)
+    return replace(
+        asked, evidence=evidence, steps=tuple(_step_with(each, asked, evidence) for each in asked.steps)
+    )
+
+
+def _step_with(step: Proposal, plan: PlanProposal, evidence: Evidence) -> Proposal:
+    assert step.plan is not None
+    named = set(paths_of(step))
+    files = {path: digest for path, digest in plan.files.items() if path in named}
+    return replace(step, evidence=evidence.of_step(step.plan.step), files=files)
+
+
+@dataclass(frozen=True, slots=True)
+class _LookAtEdit:
+    """The Change that changes nothing, and gives what an approver wrote, sealed; empty bytes for nothing."""
+
+    tenant: str
+    approval_id: str
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The cell of the edit."""
+        return (edit_key(self.tenant, self.approval_id),)
+
+    def run(self, cells: Cells) -> bytes:
+        """What is kept."""
+        return cells.get(self.keys[0])

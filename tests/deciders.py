@@ -1,0 +1,71 @@
+"""A decision service's flow on given parts, with fakes for what a test does not speak of."""
+
+from collections.abc import Callable
+from functools import partial
+
+from interlock.core.catalog import Catalog
+from interlock.core.conclusion import Terms
+from interlock.core.plan import normalize_request
+from interlock.core.session import Measuring
+from interlock.flows.change_approval import Changing
+from interlock.flows.decide import Decider
+from interlock.flows.escalate import Escalating
+from interlock.flows.follow import Following
+from interlock.ports import (
+    Clock,
+    Credentials,
+    DecisionLog,
+    Identifiers,
+    PolicyEngine,
+    SessionState,
+    TokenSigner,
+)
+from tests.fakes import CountingIdentifiers, MemoryCredentials, NoFiles, OpenVault, no_files
+from tests.proposals import CATALOG, MEASURING, TERMS
+
+
+def a_decider(
+    *,
+    log: DecisionLog,
+    state: SessionState,
+    engine: PolicyEngine,
+    signer: TokenSigner,
+    clock: Clock,
+    identifiers: Identifiers | None = None,
+    credentials: Credentials | None = None,
+    catalog: Catalog = CATALOG,
+    terms: Terms = TERMS,
+    measuring: Measuring = MEASURING,
+    woken: Callable[[str], None] = lambda _: None,
+    files: "NoFiles | None" = None,
+) -> Decider:
+    """The flow. `log` reads records too. Arguments that name files name none, unless `files` knows them."""
+    names = identifiers or CountingIdentifiers()
+    vault, looked = OpenVault(), files or NoFiles()
+    changing = Changing(state=state, log=log, clock=clock, identifiers=names, announced=False, woken=woken)
+    return Decider(
+        log=log,
+        reader=log,  # type: ignore[arg-type]  # each log that tests use reads, too
+        state=state,
+        engine=engine,
+        signer=signer,
+        clock=clock,
+        identifiers=names,
+        terms=terms,
+        measuring=measuring,
+        escalating=Escalating(engine=engine, vault=vault, files=looked, identifiers=names, announced=False),
+        following=Following(
+            changing=changing,
+            reader=log,  # type: ignore[arg-type]  # as above
+            engine=engine,
+            credentials=credentials or MemoryCredentials(),
+            vault=vault,
+            files=looked,
+            normalize=partial(
+                normalize_request,
+                catalog=catalog,
+                conceal=lambda data: f"concealed-{len(data)}",
+                resolve=no_files,
+            ),
+        ),
+    )

@@ -112,7 +112,10 @@ def _file_findings(source: Path) -> Iterator[Finding]:
 
 
 def _schema_findings(source: Path) -> Iterator[Finding]:
-    for name, expected in ((INPUT_SCHEMA, render_input_schema()), (APPROVAL_SCHEMA, render_approval_schema())):
+    for name, expected in (
+        (INPUT_SCHEMA, render_input_schema()),
+        (APPROVAL_SCHEMA, render_approval_schema()),
+    ):
         path = source / name
         if not path.is_file() or path.read_text() != expected:
             problem = "is not the schema of the input that this version gives to policies"

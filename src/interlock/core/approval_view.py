@@ -1,4 +1,4 @@
-"""What people see of an approval: taken from the record of the escalated decision, never from what an agent tells of it."""
+"""What people see of an approval: taken from the record of the decision, never from what an agent tells of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -149,7 +149,6 @@ async def interlock_door(folder: Path, opa: Path) -> AsyncIterator[InterlockDoor
             functools.partial(
                 normalize_request, catalog=load_catalog(service.catalog), conceal=str, resolve=resolve_path
             ),
-            announced=False,
             woken=lambda _: None,
         )
         decider = Decider(

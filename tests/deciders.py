@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from interlock.core.announcing import Hearer
 from interlock.core.catalog import Catalog
 from interlock.core.conclusion import Terms
 from interlock.core.plan import normalize_request
@@ -38,11 +39,12 @@ def a_decider(
     measuring: Measuring = MEASURING,
     woken: Callable[[str], None] = lambda _: None,
     files: "NoFiles | None" = None,
+    hearers: tuple[Hearer, ...] = (),
 ) -> Decider:
     """The flow. `log` reads records too. Arguments that name files name none, unless `files` knows them."""
     names = identifiers or CountingIdentifiers()
     vault, looked = OpenVault(), files or NoFiles()
-    changing = Changing(state=state, log=log, clock=clock, identifiers=names, announced=False, woken=woken)
+    changing = Changing(state=state, log=log, clock=clock, identifiers=names, woken=woken, hearers=hearers)
     return Decider(
         log=log,
         reader=log,  # type: ignore[arg-type]  # each log that tests use reads, too
@@ -53,7 +55,7 @@ def a_decider(
         identifiers=names,
         terms=terms,
         measuring=measuring,
-        escalating=Escalating(engine=engine, vault=vault, files=looked, identifiers=names, announced=False),
+        escalating=Escalating(engine=engine, vault=vault, files=looked, identifiers=names, hearers=hearers),
         following=Following(
             changing=changing,
             reader=log,  # type: ignore[arg-type]  # as above

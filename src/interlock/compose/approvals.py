@@ -7,6 +7,7 @@ from interlock.adapters.clock import RandomIdentifiers
 from interlock.adapters.file_digests import FileContents
 from interlock.adapters.vault import SealingVault
 from interlock.compose.store import Store
+from interlock.core.announcing import Hearer
 from interlock.core.approval_binding import Asked
 from interlock.core.plan import RawPlan
 from interlock.core.proposal import RawProposal
@@ -35,7 +36,7 @@ def approvals_of(
     secret: bytes,
     normalize: Callable[[RawProposal | RawPlan], Asked],
     *,
-    announced: bool,
+    hearers: tuple[Hearer, ...] = (),
     woken: Callable[[str], None],
 ) -> Approvals:
     """Approvals on a store. `secret` is this service's, and its replicas'; `woken` hears of each change."""
@@ -45,12 +46,12 @@ def approvals_of(
         log=store.log,
         clock=clock,
         identifiers=identifiers,
-        announced=announced,
         woken=woken,
+        hearers=hearers,
     )
     return Approvals(
         escalating=Escalating(
-            engine=engine, vault=vault, files=files, identifiers=identifiers, announced=announced
+            engine=engine, vault=vault, files=files, identifiers=identifiers, hearers=hearers
         ),
         changing=changing,
         following=Following(

@@ -108,7 +108,6 @@ class Parts:
             self.clock,
             self.secret,
             self.normalize,
-            announced=False,
             woken=lambda _: None,
         )
 

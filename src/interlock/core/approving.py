@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from interlock.core.announcing import announce, announcement_key
+from interlock.core.announcing import Hearer, announce, announcement_keys
 from interlock.core.approval import Approval, ApprovalState, Event
 from interlock.core.approval_answer import MostPending
 from interlock.core.approval_cells import (
@@ -58,7 +58,7 @@ class OpenApproval:
     most_pending: MostPending
     sealed_request: bytes = field(repr=False)
     at: datetime
-    announced: bool = False
+    hearers: tuple[Hearer, ...] = ()
     lacking: tuple[Shortfall, ...] = field(default=(), init=False)
     joined: str = field(default="", init=False)
 
@@ -71,7 +71,7 @@ class OpenApproval:
             binding_key(approval.tenant, approval.opened_as),
             request_key(approval.tenant, approval.decision_id),
             *pending_keys(approval.tenant, approval.agent),
-            *([announcement_key(approval.tenant, approval.approval_id, 1)] if self.announced else []),
+            *announcement_keys(None, approval, self.hearers),
         )
 
     def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
@@ -136,8 +136,7 @@ class OpenApproval:
         cells.keep(key, waiting, expire_time=NEVER)
         _count(approval, cells, 1)
         _put(approval, cells, self.at)
-        if self.announced:
-            announce(approval, cells, self.at)
+        announce(None, approval, self.hearers, cells, self.at)
 
     def _keep_request(self, cells: Cells) -> None:
         ends = self.approval.expire_time + timedelta(seconds=self.approval.use_seconds) + timedelta(days=1)
@@ -159,7 +158,7 @@ class ChangeApproval:
     after: Approval
     at: datetime
     sealed_arguments: bytes = field(default=b"", repr=False)
-    announced: bool = False
+    hearers: tuple[Hearer, ...] = ()
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -171,11 +170,7 @@ class ChangeApproval:
             edit_key(approval.tenant, approval.approval_id),
             before_key(approval.tenant, approval.group),
             *pending_keys(approval.tenant, approval.agent),
-            *(
-                [announcement_key(approval.tenant, approval.approval_id, self.after.version)]
-                if self.announced
-                else []
-            ),
+            *announcement_keys(self.before, self.after, self.hearers),
         )
 
     def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
@@ -191,8 +186,7 @@ class ChangeApproval:
             cells.put(
                 edit_key(self.before.tenant, self.before.approval_id), self.sealed_arguments, expire_time=ends
             )
-        if self.announced:
-            announce(self.after, cells, self.at)
+        announce(self.before, self.after, self.hearers, cells, self.at)
         return draft
 
 
@@ -255,12 +249,13 @@ def changed(version: int) -> InterlockError:
 
 
 def _replace(before: Approval, after: Approval, cells: Cells, at: datetime) -> None:
+    closes = before.state is ApprovalState.PENDING and after.state is not ApprovalState.PENDING
+    if closes:
+        _count(before, cells, -1)
+        after = replace(after, joined=_stop_waiting(before, cells))
     for entry in set(entries_of(before)) - set(entries_of(after)):
         cells.delist(entry)
     _put(after, cells, at)
-    if before.state is ApprovalState.PENDING and after.state is not ApprovalState.PENDING:
-        _count(before, cells, -1)
-        _stop_waiting(before, cells)
     if after.state is ApprovalState.APPROVED and before.state is not ApprovalState.APPROVED:
         cells.put(
             before_key(after.tenant, after.group),
@@ -269,13 +264,15 @@ def _replace(before: Approval, after: Approval, cells: Cells, at: datetime) -> N
         )
 
 
-def _stop_waiting(approval: Approval, cells: Cells) -> None:
-    """Nothing joins it any more; a newer approval of the same binding stays."""
+def _stop_waiting(approval: Approval, cells: Cells) -> int:
+    """Nothing joins it any more; a newer approval of the same binding stays. How many had joined."""
     key = binding_key(approval.tenant, approval.opened_as)
     waiting = cells.open(key, BindingCell)
-    if waiting.approval_id == approval.approval_id:
-        kept = replace(waiting, approval_id="", ends=0)
-        cells.keep(key, kept, expire_time=approval.expire_time + RETENTION)
+    if waiting.approval_id != approval.approval_id:
+        return approval.joined
+    kept = replace(waiting, approval_id="", ends=0)
+    cells.keep(key, kept, expire_time=approval.expire_time + RETENTION)
+    return waiting.joined
 
 
 def _put(approval: Approval, cells: Cells, at: datetime) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from interlock.core import record as records
+from interlock.core.announcing import Hearer
 from interlock.core.approval import Approval, Event
 from interlock.core.approval_cells import ApprovalCell, BindingCell, approval_key, binding_key
 from interlock.core.approval_record import Told, draft_of
@@ -19,15 +20,15 @@ from interlock.ports import Clock, DecisionLog, Identifiers, SessionState
 class Changing:
     """What changing approvals needs of the world.
 
-    `announced` says that webhooks are to hear of changes; `woken` is called with the approval_id of each.
+    `woken` is called with the approval_id of each change; `hearers` are the webhooks that are to hear of them.
     """
 
     state: SessionState
     log: DecisionLog
     clock: Clock
     identifiers: Identifiers
-    announced: bool
     woken: Callable[[str], None]
+    hearers: tuple[Hearer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ async def change(
         after=after,
         at=at,
         sealed_arguments=sealed_arguments,
-        announced=changing.announced,
+        hearers=changing.hearers,
     )
     [stored] = await changing.log.append([draft_of(done, told)])
     if records.fields(stored)["change_id"] != told.change_id:

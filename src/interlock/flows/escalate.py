@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from interlock.core import conclusion, kept_request
+from interlock.core.announcing import Hearer
 from interlock.core.approval import Approval
 from interlock.core.approval_answer import (
     ApprovalPolicyInput,
@@ -26,13 +27,13 @@ from interlock.ports import FileDigests, Identifiers, PolicyEngine, Vault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escalating:
-    """What opening approvals needs of the world. `announced` says that webhooks are to hear of them."""
+    """What opening approvals needs of the world. `hearers` are the webhooks that are to hear of them."""
 
     engine: PolicyEngine
     vault: Vault
     files: FileDigests
     identifiers: Identifiers
-    announced: bool
+    hearers: tuple[Hearer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,5 +191,5 @@ async def _opening(
         most_pending=terms.most_pending,
         sealed_request=escalating.vault.seal(kept_request.encode(asked.raw), decision_id),
         at=now,
-        announced=escalating.announced,
+        hearers=escalating.hearers,
     )

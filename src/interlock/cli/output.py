@@ -2,7 +2,6 @@
 
 import json
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -11,17 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from interlock.core import shown_text
+
 WIDE = 240
 """Columns of a table that goes into a file or a pipe, where nothing needs to be folded."""
-
-# Control, format (bidirectional and zero-width too), private and unassigned characters, and line separators.
-_UNSAFE = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
 
 
 def visible(value: object) -> str:
     """The text with every character that could act on a terminal written as its code point (case 43)."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return "".join(_shown(character) for character in text)
+    return shown_text.visible(
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    )
 
 
 def print_json(value: Any) -> None:
@@ -72,9 +71,3 @@ def say_why(message: object) -> None:
     """Say on stderr why it does not work."""
     for line in str(message).splitlines() or [""]:
         sys.stderr.write(f"interlock: {visible(line)}\n")
-
-
-def _shown(character: str) -> str:
-    if unicodedata.category(character) in _UNSAFE:
-        return f"\\u{ord(character):04x}"
-    return character

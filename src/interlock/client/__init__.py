@@ -8,6 +8,19 @@
 InterlockCallError means that no answer came, and says what to do next.
 """
 
+from interlock.client.approval_values import (
+    Approval,
+    ApprovalAnswer,
+    ApprovalCall,
+    ApprovalState,
+    ApprovedBefore,
+    Preview,
+    Resolution,
+    Resolved,
+    ShownApproval,
+    StandingApproval,
+    StandingTerms,
+)
 from interlock.client.async_client import AsyncInterlock
 from interlock.client.errors import InterlockCallError, Violation
 from interlock.client.freeze_values import Freeze, FreezeScope
@@ -47,6 +60,11 @@ from interlock.client.values import (
 )
 
 __all__ = [
+    "Approval",
+    "ApprovalAnswer",
+    "ApprovalCall",
+    "ApprovalState",
+    "ApprovedBefore",
     "AsyncInterlock",
     "Decision",
     "DecisionEntry",
@@ -65,15 +83,21 @@ __all__ = [
     "OutcomeEntry",
     "PlanStep",
     "PlanningStep",
+    "Preview",
     "ProposalFields",
     "Reason",
     "Record",
     "RecordType",
     "Reference",
+    "Resolution",
+    "Resolved",
     "Run",
     "Session",
+    "ShownApproval",
     "Source",
     "SourceTrust",
+    "StandingApproval",
+    "StandingTerms",
     "StateTransition",
     "Step",
     "StepDecision",

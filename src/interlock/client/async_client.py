@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from interlock.client import freeze_messages, messages, session_messages
+from interlock.client.async_approvals import AsyncApprovals
 from interlock.client.base_client import NO_METADATA, WHOLE_SERVER, BaseClient
 from interlock.client.connection import Target
 from interlock.client.errors import InterlockCallError, from_rpc, method_of
@@ -29,6 +30,7 @@ from interlock.client.values import (
     StepDecision,
     ToolCall,
 )
+from interlock.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from interlock.v1.audit_service_pb2 import GetRecordRequest
 from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
 from interlock.v1.control_service_pb2 import ListFreezesRequest
@@ -325,8 +327,23 @@ class AsyncInterlock(BaseClient[grpc.aio.Channel]):
         request, attempts = GetRecordRequest(log_index=log_index), self._attempts(timeout)
         return await self._ask(self._audit.GetRecord, request, messages.read_record, attempts, self._metadata)
 
+    @cached_property
+    def approvals(self) -> AsyncApprovals:
+        """What waits for people, for approvers and auditors."""
+        return AsyncApprovals(ApprovalServiceStub(self._channel(self._service)), self._ask_service)
+
     def _send_steps(self, request: RecordStepsRequest, **options: Any) -> Awaitable[RecordStepsResponse]:
         return self._decisions.RecordSteps(iter((request,)), **options)
+
+    async def _ask_service(
+        self,
+        call: Callable[..., Awaitable[Answered]],
+        request: Message,
+        read: Callable[[Answered], Value],
+        timeout: float | None,
+        /,
+    ) -> Value:
+        return await self._ask(call, request, read, self._attempts(timeout), self._metadata)
 
     async def _ask(
         self,

@@ -317,7 +317,7 @@ def _decision(message: decision_pb2.Decision, request: decision_service_pb2.Deci
         decision_id=message.decision_id,
         request_id=message.request_id,
         verdict=verdict,
-        reasons=tuple(map(_reason, message.reasons)),
+        reasons=tuple(map(reason, message.reasons)),
         obligations=tuple(map(_obligation, message.obligations)),
         execution_token=message.execution_token,
         token_expire_time=expires,
@@ -345,14 +345,15 @@ def _step(message: decision_pb2.StepDecision) -> values.StepDecision:
         step_id=message.step_id,
         decision_id=message.decision_id,
         verdict=verdict,
-        reasons=tuple(map(_reason, message.reasons)),
+        reasons=tuple(map(reason, message.reasons)),
         obligations=tuple(map(_obligation, message.obligations)),
         execution_token=message.execution_token,
         arguments_digest=message.arguments_digest,
     )
 
 
-def _reason(message: decision_pb2.Reason) -> values.Reason:
+def reason(message: decision_pb2.Reason) -> values.Reason:
+    """The reason. Raises ValueError."""
     metadata = json_object(message.metadata_json, "metadata_json")
     return values.Reason(code=message.code, message=message.message, metadata=metadata, path=message.path)
 

@@ -18,6 +18,7 @@ from interlock.client.freeze_values import Freeze, FreezeScope
 from interlock.client.plan_values import PlanStep
 from interlock.client.retry import Attempts
 from interlock.client.session_values import Session, Step, StepsRecorded
+from interlock.client.sync_approvals import Approvals
 from interlock.client.values import (
     Decision,
     Execution,
@@ -28,6 +29,7 @@ from interlock.client.values import (
     StepDecision,
     ToolCall,
 )
+from interlock.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from interlock.v1.audit_service_pb2 import GetRecordRequest
 from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
 from interlock.v1.control_service_pb2 import ListFreezesRequest
@@ -311,8 +313,23 @@ class Interlock(BaseClient[grpc.Channel]):
         request, attempts = GetRecordRequest(log_index=log_index), self._attempts(timeout)
         return self._ask(self._audit.GetRecord, request, messages.read_record, attempts, self._metadata)
 
+    @cached_property
+    def approvals(self) -> Approvals:
+        """What waits for people, for approvers and auditors."""
+        return Approvals(ApprovalServiceStub(self._channel(self._service)), self._ask_service)
+
     def _send_steps(self, request: RecordStepsRequest, **options: Any) -> RecordStepsResponse:
         return self._decisions.RecordSteps(iter((request,)), **options)
+
+    def _ask_service(
+        self,
+        call: Callable[..., Answered],
+        request: Message,
+        read: Callable[[Answered], Value],
+        timeout: float | None,
+        /,
+    ) -> Value:
+        return self._ask(call, request, read, self._attempts(timeout), self._metadata)
 
     def _ask(
         self,

@@ -165,7 +165,7 @@ def decision(decided: Decision) -> decision_pb2.Decision:
         decision_id=decided.decision_id,
         request_id=decided.request_id,
         verdict=_VERDICTS[decided.verdict],
-        reasons=map(_reason, decided.reasons),
+        reasons=map(reason, decided.reasons),
         obligations=map(_obligation, decided.obligations),
         execution_token=decided.execution_token,
         policy_revision=decided.policy_revision,
@@ -187,19 +187,20 @@ def _step(decided: StepDecision) -> decision_pb2.StepDecision:
         step_id=decided.step_id,
         decision_id=decided.decision_id,
         verdict=_VERDICTS[decided.verdict],
-        reasons=map(_reason, decided.reasons),
+        reasons=map(reason, decided.reasons),
         obligations=map(_obligation, decided.obligations),
         execution_token=decided.execution_token,
         arguments_digest=decided.arguments_digest,
     )
 
 
-def _reason(reason: Reason) -> decision_pb2.Reason:
+def reason(given: Reason) -> decision_pb2.Reason:
+    """The reason as it is told."""
     return decision_pb2.Reason(
-        code=reason.code,
-        message=reason.message,
-        metadata_json=orjson.dumps(reason.metadata),
-        path=reason.path,
+        code=given.code,
+        message=given.message,
+        metadata_json=orjson.dumps(given.metadata),
+        path=given.path,
     )
 
 

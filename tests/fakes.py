@@ -601,3 +601,7 @@ class MemoryCredentials:
     async def find(self, credential_id: str) -> Credential | None:
         await asyncio.sleep(0)
         return self._credentials.get(credential_id)
+
+    def revoke(self, credential_id: str) -> None:
+        kept = self._credentials[credential_id]
+        self._credentials[credential_id] = replace(kept, revoke_time=NOON)

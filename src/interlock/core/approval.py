@@ -5,13 +5,14 @@ one record can bear (`once_of`), and runs in the transaction that stores it: of 
 and the other sees what the first one left (case 49).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from interlock.core.canonical import digest_of
+from interlock.core.identity import Caller
 from interlock.core.reason import Reason
 
 
@@ -151,6 +152,22 @@ class Approval:
     def edited(self) -> bool:
         """Whether an approver changed the arguments."""
         return self.binding.digest != self.opened_as
+
+    def with_joined(self, joined: int, authors: Iterable[str]) -> "Approval":
+        """The approval with those who joined it, as long as it waits."""
+        return replace(self, joined=joined, authors=tuple(sorted({*self.authors, *authors})))
+
+    def as_if_approved_by(self, caller: Caller, at: datetime) -> "Approval":
+        """The approval as it would be if this caller approved it now, and that were enough."""
+        answer = Answer(
+            approver=caller.name,
+            roles=caller.roles,
+            credential_id=caller.credential_id,
+            resolution=Resolution.APPROVE,
+            comment="",
+            time=at,
+        )
+        return replace(self, answers=(*self.answers, answer))
 
     def is_over(self, at: datetime) -> bool:
         """Whether its time is over, also where nobody has put that on record yet."""

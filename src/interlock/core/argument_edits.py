@@ -1,6 +1,6 @@
-"""How edited arguments differ from those that were proposed: places, and what changed there."""
+"""Edited arguments: how they differ from those that were proposed, and the values in them that nobody may see."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -21,6 +21,49 @@ def edits_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[E
             return [*found, {"path": "", "change": "changed"}]
         found.append(edit)
     return found
+
+
+def restored(
+    edited: Mapping[str, Any],
+    *,
+    proposed: Mapping[str, Any],
+    disclosed: Mapping[str, Any],
+    sensitive: Iterable[str],
+) -> Mapping[str, Any]:
+    """The edited arguments with each concealed value that was left as it was shown given its real value again.
+
+    `disclosed` is what approvers see of the `proposed` arguments; `sensitive` are JSON Pointers to what is concealed.
+    Raises LookupError for a concealed value that is none of those that were shown.
+    """
+    pointers = list(sensitive)
+    known = {
+        shown["concealed"]: real
+        for pointer in pointers
+        for shown, real in zip(_values_at(disclosed, pointer), _values_at(proposed, pointer), strict=False)
+        if _is_concealed(shown)
+    }
+    for pointer in pointers:
+        edited = json_pointer.replace_at(
+            edited, pointer, lambda value: known[value["concealed"]] if _is_concealed(value) else value
+        )
+    return edited
+
+
+def _values_at(arguments: Mapping[str, Any], pointer: str) -> list[Any]:
+    found: list[Any] = []
+
+    def note(value: Any) -> Any:
+        found.append(value)
+        return value
+
+    json_pointer.replace_at(arguments, pointer, note)
+    return found
+
+
+def _is_concealed(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping) and value.keys() == {"concealed"} and isinstance(value["concealed"], str)
+    )
 
 
 def _differences(path: str, before: Any, after: Any) -> Iterator[EditInput]:

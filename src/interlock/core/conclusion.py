@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from interlock.core import record as records
 from interlock.core.approving import ApprovalCondition, OpenApproval
-from interlock.core.canonical import digest_of
 from interlock.core.decision import Decision, Evaluated, PolicyAnswer, Verdict
 from interlock.core.destinations import digest_of_destinations, disclosed
 from interlock.core.errors import InterlockError
@@ -19,6 +18,7 @@ from interlock.core.freezing import FreezeCondition
 from interlock.core.gateway_abilities import AbilitiesCondition
 from interlock.core.granting import Condition, Grant, final_answer, hold_ends, refused
 from interlock.core.holding import Holder
+from interlock.core.named_files import digest_of_files
 from interlock.core.observing import UNKNOWN_PARENT, Observed, Parent
 from interlock.core.plan import PlanProposal
 from interlock.core.plan_granting import PlanGrant, PlannedGrant, StepDue, StepGrant
@@ -137,8 +137,14 @@ def once(proposal: Proposal | PlanProposal) -> str:
 
     An escalated decision whose approval has ended is followed by one more, of a name of its own.
     """
-    name = f"decision/{proposal.caller.tenant}/{proposal.caller.name}/{proposal.request_id}"
-    return f"{name}/{proposal.follows}" if proposal.follows else name
+    caller = proposal.caller
+    return once_of(caller.tenant, caller.name, proposal.request_id, follows=proposal.follows)
+
+
+def once_of(tenant: str, agent: str, request_id: str, *, follows: str) -> str:
+    """The same name, for a request of this agent; `follows` is the approval that has ended, empty for the first."""
+    name = f"decision/{tenant}/{agent}/{request_id}"
+    return f"{name}/{follows}" if follows else name
 
 
 def conclude(
@@ -459,5 +465,5 @@ def _approved_terms(proposal: Proposal) -> dict[str, Any]:
     """The approval that was used, and the digest of the files as people approved them."""
     if proposal.evidence is None or not proposal.evidence.approves:
         return {}
-    files = {"files": digest_of(dict(proposal.files))} if proposal.files else {}
-    return {"approval_id": proposal.evidence.approval_id, **files}
+    files = digest_of_files(proposal.files)
+    return {"approval_id": proposal.evidence.approval_id, **({"files": files} if files else {})}

@@ -9,6 +9,7 @@ from interlock.core.canonical import canonicalize, digest, parse_canonical
 from interlock.core.catalog import Catalog, Tool
 from interlock.core.destinations import Destination, ResolvePath, destinations_of, digest_of_destinations
 from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.named_files import digest_of_files
 from interlock.core.obligations import Obliged, understand
 from interlock.core.outcome import ObligationResult, OutcomeKind, Reconciliation
 from interlock.core.strict_json import parse_object
@@ -89,6 +90,18 @@ def permit(call: Call, claims: Claims, catalog: Catalog, resolve: ResolvePath) -
         destinations=_destinations(tool, arguments, claims, resolve),
         obligations=understand(claims.obligations, tool),
     )
+
+
+def check_files(found: Mapping[str, str], claims: Claims) -> None:
+    """That the files of a call that people approved are as they approved them (case 51); `found` as of named_files.
+
+    Raises InterlockError: FILE_CHANGED.
+    """
+    if claims.files is not None and digest_of_files(found) != claims.files:
+        raise InterlockError(
+            reason=ErrorReason.FILE_CHANGED,
+            message="a file that an argument names is not the one that was approved, or this gateway cannot see it",
+        )
 
 
 def _arguments(call: Call, claims: Claims) -> dict[str, Any]:

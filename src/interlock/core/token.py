@@ -81,8 +81,8 @@ class Claims(_Closed):
     """What the token permits: one call of `tool` with arguments of `args_digest`, once, at gateway `aud`.
 
     `iat`, `nbf` and `exp` are seconds since the epoch; digests are SHA-256, base64url without padding. `leases`,
-    `plan` and `destinations` (core.destinations) are left out where there are none, so that a gateway of before
-    takes the token.
+    `plan`, `destinations` (core.destinations), `approval_id` and `files` are left out where there are none, so that a
+    gateway of before takes the token. `files` is the digest of the files that people approved (core.named_files).
     """
 
     iss: Annotated[str, Field(min_length=1, max_length=256)]
@@ -106,6 +106,8 @@ class Claims(_Closed):
     leases: Annotated[tuple[Lease, ...], Field(strict=False, min_length=1)] | None = None
     plan: PlanStep | None = None
     destinations: Digest | None = None
+    approval_id: Identifier | None = None
+    files: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,53 +1,330 @@
-"""The story of an approver: what waits is listed, shown and answered."""
+"""The story of an approver's answer: hard rules, the policy's word, one compare-and-swap on record, and what comes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
 
-from interlock.core.approval import Approval
-from interlock.core.approval_view import GivenAnswer, ListQuery, Resolved, ShownApproval
-from interlock.core.identity import Caller
-from interlock.core.session import Measuring
-from interlock.flows.follow import Following
-from interlock.flows.page_tokens import Seal
-from interlock.ports import Listings
+from interlock.core.approval import Answer, Approval, ApprovalState, Event, Resolution
+from interlock.core.approval_answer import ApprovalPolicyInput, ApprovalTerms
+from interlock.core.approval_binding import Asked, binding_of, paths_of
+from interlock.core.approval_view import GivenAnswer, Preview, Resolved
+from interlock.core.approver_rules import check_approver
+from interlock.core.approving import changed
+from interlock.core.argument_edits import edits_between, restored
+from interlock.core.canonical import canonicalize
+from interlock.core.decision import PolicyAnswer
+from interlock.core.errors import ErrorReason, FieldViolation, InterlockError, invalid_field
+from interlock.core.field_checks import check_number, check_text
+from interlock.core.identity import Caller, CallerKind
+from interlock.core.policy_input import PolicyInput
+from interlock.core.proposal import Proposal
+from interlock.core.record import rfc3339
+from interlock.core.strict_json import parse_object
+from interlock.flows.approving import Approving
+from interlock.flows.authenticate import require
+from interlock.flows.change_approval import change
+from interlock.flows.escalate import combined, told_reasons
+from interlock.flows.follow import as_approved, supersede, void_because, with_edit, with_kept_edit
+from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
+from interlock.flows.preview import preview
+from interlock.flows.show_approvals import found_approval
+
+MAX_COMMENT = 1_024
+EDIT_FIELD = "edited_arguments_json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approving:
-    """What answering approvals needs of the world."""
+class _Question:
+    """What is answered: the approval, the records of what was proposed, and the proposal as it is now.
 
-    following: Following
-    listings: Listings
-    measuring: Measuring
-    seal: Seal
-
-
-async def list_approvals(
-    query: ListQuery, caller: Caller, approving: Approving
-) -> tuple[list[Approval], str]:
-    """A page of the tenant's approvals, and the token of the next page, empty on the last.
-
-    Those that wait come by priority, then the oldest first; all others from the newest on. Raises InterlockError:
-    INVALID_FIELD.
+    `proposed` is as the agent sent it, or as an earlier edit left it; `edited` is with the edit of this very answer,
+    None for an answer without one, and `edited_json` are its arguments in canonical form.
     """
-    raise NotImplementedError
 
-
-async def get_approval(
-    approval_id: str, caller: Caller, approving: Approving, *, limit_seconds: float
-) -> ShownApproval:
-    """An approval with all that an approver should see of it.
-
-    Raises InterlockError: INVALID_FIELD; APPROVAL_NOT_FOUND also for another tenant's (case 54).
-    """
-    raise NotImplementedError
+    approval: Approval
+    calls: Sequence[Mapping[str, Any]]
+    proposed: Asked
+    edited: Proposal | None = None
+    edited_json: bytes = field(default=b"", repr=False)
 
 
 async def resolve_approval(
     answer: GivenAnswer, caller: Caller, approving: Approving, *, limit_seconds: float
 ) -> Resolved:
-    """Answer an approval.
+    """Answer an approval, once: of two answers at once one is first, and a deny wins over an approve.
 
-    Raises InterlockError: INVALID_FIELD, MALFORMED_ARGUMENTS, APPROVAL_NOT_FOUND, APPROVAL_CHANGED,
-    APPROVER_NOT_PERMITTED, APPROVAL_CLOSED, and those of ports.PolicyEngine: then nothing was answered.
+    The same answer of the same approver again changes nothing. Raises InterlockError: INVALID_FIELD,
+    MALFORMED_ARGUMENTS, APPROVAL_NOT_FOUND, APPROVAL_CHANGED, APPROVER_NOT_PERMITTED, APPROVAL_CLOSED, and those of
+    ports.PolicyEngine: then nothing was answered.
     """
-    raise NotImplementedError
+    require(caller, CallerKind.APPROVER)
+    _check(answer)
+    while True:
+        approval = await found_approval(answer.approval_id, caller, approving)
+        # 1. Four eyes, whatever the policy says: before anything of the approval is told.
+        check_approver(caller, approval.authors)
+        if _is_given(answer, caller, approval):
+            return await _resolved(approval, approving, limit_seconds=limit_seconds)
+        # 2. It is still to be answered, and is what was seen.
+        _check_open(approval, answer)
+        question = await _question(answer, approval, approving)
+        # 3. Whether this approver may, and whether it is enough, is policy.
+        terms = await _ask_policy(answer, caller, question, approving, limit_seconds=limit_seconds)
+        # 4. What was proposed is still what it was; a no needs no such look.
+        if answer.resolution is Resolution.APPROVE:
+            await _check_binding(question, approving)
+        # 5. On record, if nothing has happened to the approval since.
+        try:
+            after = await _put_on_record(answer, caller, question, terms, approving)
+        except InterlockError as error:
+            if error.reason is ErrorReason.APPROVAL_CHANGED and answer.resolution is Resolution.DENY:
+                continue  # a deny wins a tie
+            raise
+        return await _resolved(after, approving, limit_seconds=limit_seconds)
+
+
+def _check(answer: GivenAnswer) -> None:
+    check_text("comment", answer.comment, MAX_COMMENT)
+    check_number("version", answer.version)
+    if answer.resolution is Resolution.DENY and answer.edited_arguments_json:
+        raise invalid_field(EDIT_FIELD, "must be empty with a deny")
+    if answer.resolution is Resolution.DENY and answer.standing:
+        raise invalid_field("standing", "must be absent with a deny")
+
+
+def _is_given(answer: GivenAnswer, caller: Caller, approval: Approval) -> bool:
+    """Whether this approver has given this answer to these very bytes already (case 49: double click)."""
+    return not answer.edited_arguments_json and any(
+        each.approver == caller.name and each.resolution is answer.resolution for each in approval.answers
+    )
+
+
+def _check_open(approval: Approval, answer: GivenAnswer) -> None:
+    event = Event.DENY if answer.resolution is Resolution.DENY else Event.APPROVE
+    if not approval.takes(event):
+        state = "used" if approval.used_by else approval.state.value
+        raise InterlockError(
+            reason=ErrorReason.APPROVAL_CLOSED,
+            message=f"the approval takes no more answers: it is `{state}`",
+            metadata={"state": state, "version": str(approval.version)},
+        )
+    # Who says no may have seen fewer answers, and has seen the same bytes.
+    oldest = approval.shown_version if event is Event.DENY else approval.version
+    seen_other = answer.binding_digest not in ("", approval.binding.digest)
+    if not oldest <= answer.version <= approval.version or seen_other:
+        raise changed(approval.version)
+
+
+async def _question(answer: GivenAnswer, approval: Approval, approving: Approving) -> _Question:
+    following = approving.following
+    whole, calls = await escalated_fields(approval, following)
+    proposed = await kept_proposal(approval.decision_id, agent_of(whole), following)
+    if proposed is None:
+        raise InterlockError(
+            reason=ErrorReason.INTERNAL, message="what was proposed is no longer kept, so it is not approved"
+        )
+    if approval.edited and isinstance(proposed, Proposal):
+        proposed = await with_kept_edit(proposed, approval, following)
+    question = _Question(approval=approval, calls=calls, proposed=proposed)
+    return (
+        _edit(answer.edited_arguments_json, question, approving) if answer.edited_arguments_json else question
+    )
+
+
+def _edit(edited_json: bytes, question: _Question, approving: Approving) -> _Question:
+    """The question with the call as the approver changed it, in its one form, and valid for its tool."""
+    proposed = question.proposed
+    if not isinstance(proposed, Proposal):
+        raise invalid_field(
+            EDIT_FIELD, "must be empty for a plan; deny it, and say in the comment what to change"
+        )
+    arguments = canonicalize(_restored(parse_object(edited_json, field=EDIT_FIELD), proposed, approving))
+    edited = with_edit(proposed, arguments, approving.following)
+    if edited.violations:
+        raise InterlockError(
+            reason=ErrorReason.MALFORMED_ARGUMENTS,
+            message="the edited arguments do not fit the tool's schema",
+            violations=tuple(
+                FieldViolation(
+                    field=EDIT_FIELD, pointer=each.path, description=f"{each.message} ({each.rule})"
+                )
+                for each in edited.violations
+            ),
+        )
+    if edited.arguments_digest == proposed.arguments_digest:
+        return question
+    return replace(question, edited=edited, edited_json=arguments)
+
+
+def _restored(edited: Mapping[str, Any], proposed: Proposal, approving: Approving) -> Mapping[str, Any]:
+    """The edited arguments with the real values of what approvers see concealed."""
+    assert proposed.raw is not None
+    original = approving.following.normalize(proposed.raw)
+    assert isinstance(original, Proposal)
+    try:
+        return restored(
+            edited,
+            proposed=parse_object(proposed.raw.arguments_json, field=EDIT_FIELD),
+            disclosed=original.disclosed_arguments,
+            sensitive=original.tool.entry.sensitive if original.tool else (),
+        )
+    except LookupError as error:
+        raise invalid_field(
+            EDIT_FIELD, "holds a concealed value that is none of the proposed ones"
+        ) from error
+
+
+async def _ask_policy(
+    answer: GivenAnswer,
+    caller: Caller,
+    question: _Question,
+    approving: Approving,
+    *,
+    limit_seconds: float,
+) -> ApprovalTerms:
+    """The policy's terms for this answer. Raises InterlockError: APPROVER_NOT_PERMITTED."""
+    engine = approving.following.engine
+    now = approving.following.changing.clock.now()
+    escalated = [each for each in question.calls if each["result"]["verdict"] == "escalate"]
+    asked = [_policy_input(answer, caller, question, each, now) for each in escalated]
+    told = await engine.approval(asked, limit_seconds=limit_seconds)
+    for each in told:
+        if isinstance(each, InterlockError):
+            raise each
+    terms = combined([each for each in told if isinstance(each, ApprovalTerms)])
+    if not terms.permitted:
+        raise InterlockError(
+            reason=ErrorReason.APPROVER_NOT_PERMITTED,
+            message="the policy does not let this approver give this answer: "
+            + ", ".join(sorted({f"`{reason.code}`" for reason in terms.reasons})),
+            metadata={"codes": ",".join(sorted({reason.code for reason in terms.reasons}))},
+        )
+    return terms
+
+
+def _policy_input(
+    answer: GivenAnswer, caller: Caller, question: _Question, call: Mapping[str, Any], now: datetime
+) -> ApprovalPolicyInput:
+    approval, edited = question.approval, question.edited
+    asked = edited or question.proposed
+    proposal: PolicyInput = call["input"]
+    if isinstance(asked, Proposal):
+        proposal = {
+            **proposal,
+            "arguments": dict(asked.disclosed_arguments),
+            "arguments_digest": asked.arguments_digest,
+        }
+    return {
+        "proposal": proposal,
+        "reasons": told_reasons(PolicyAnswer.model_validate(call["result"]).reasons),
+        "authors": list(approval.authors),
+        "approver": {"name": caller.name, "roles": list(caller.roles)},
+        "resolution": answer.resolution.value,
+        "edited": edited is not None,
+        "standing": answer.standing is not None,
+        "answers": []
+        if edited
+        else [
+            {"approver": each.approver, "roles": list(each.roles), "unix": int(each.time.timestamp())}
+            for each in approval.answers
+        ],
+        "time": {"now": rfc3339(now), "unix": int(now.timestamp())},
+    }
+
+
+async def _check_binding(question: _Question, approving: Approving) -> None:
+    """That policy, catalog and files stand as they did; else the approval is superseded, and its agent asks again."""
+    following, approval = approving.following, question.approval
+    why = await void_because(question.proposed, approval, following)
+    if not why:
+        return
+    await supersede(approval, why, following.changing)
+    raise InterlockError(
+        reason=ErrorReason.APPROVAL_CLOSED,
+        message=f"what was proposed is no longer what it was: `{why}` has changed, so the agent must ask again",
+        metadata={"state": ApprovalState.SUPERSEDED.value, "changed": why},
+    )
+
+
+async def _put_on_record(
+    answer: GivenAnswer, caller: Caller, question: _Question, terms: ApprovalTerms, approving: Approving
+) -> Approval:
+    following, approval, edited = approving.following, question.approval, question.edited
+    now = following.changing.clock.now()
+    given = Answer(
+        approver=caller.name,
+        roles=caller.roles,
+        credential_id=caller.credential_id,
+        resolution=answer.resolution,
+        comment=answer.comment,
+        time=now,
+        edited=edited is not None,
+    )
+    answers = (given,) if edited else (*approval.answers, given)
+    event = _event(answer, answers, terms)
+    changes: dict[str, Any] = {"answers": answers}
+    more: dict[str, Any] = {"resolution": answer.resolution.value}
+    sealed = b""
+    if event is Event.APPROVE:
+        changes["expire_time"] = now + timedelta(seconds=terms.use_seconds)
+    if edited:
+        files = await following.files.digests(paths_of(edited))
+        changes["binding"] = binding_of(
+            edited,
+            user=approval.binding.user,
+            policy_revision=approval.binding.policy_revision,
+            files=files,
+        )
+        changes["shown_version"] = approval.version + 1
+        more["edit"] = _edit_stated(question.proposed, edited)
+        sealed = following.vault.seal(question.edited_json, approval.approval_id)
+    return await change(
+        approval,
+        event,
+        following.changing,
+        at=now,
+        comment=answer.comment,
+        caller=caller,
+        more=more,
+        sealed_arguments=sealed,
+        **changes,
+    )
+
+
+def _event(answer: GivenAnswer, answers: Sequence[Answer], terms: ApprovalTerms) -> Event:
+    """What the answer comes to. So many distinct people as the policy says, whatever it calls sufficient."""
+    if answer.resolution is Resolution.DENY:
+        return Event.DENY
+    people = {each.approver for each in answers}
+    return Event.APPROVE if terms.sufficient and len(people) >= terms.quorum else Event.ANSWER
+
+
+def _edit_stated(proposed: Asked, edited: Proposal) -> dict[str, Any]:
+    """Both forms, and where they differ, as they go on record: sensitive values are concealed in both."""
+    assert isinstance(proposed, Proposal)
+    return {
+        "arguments_before": dict(proposed.disclosed_arguments),
+        "arguments_digest_before": proposed.arguments_digest,
+        "arguments_after": dict(edited.disclosed_arguments),
+        "arguments_digest_after": edited.arguments_digest,
+        "edits": edits_between(proposed.disclosed_arguments, edited.disclosed_arguments),
+    }
+
+
+async def _resolved(approval: Approval, approving: Approving, *, limit_seconds: float) -> Resolved:
+    """What came of it, and what the policy says of the proposal now, so that the approver sees a no."""
+    told = None
+    if approval.state is ApprovalState.APPROVED and not approval.used_by:
+        told = await _preview(approval, approving, limit_seconds=limit_seconds)
+    return Resolved(approval=approval, preview=told, standing=None)
+
+
+async def _preview(approval: Approval, approving: Approving, *, limit_seconds: float) -> Preview | None:
+    following = approving.following
+    whole, _ = await escalated_fields(approval, following)
+    asked = await kept_proposal(approval.decision_id, agent_of(whole), following)
+    if asked is None:
+        return None
+    approved = await as_approved(asked, approval, following)
+    return await preview(approved, following, approving.measuring, limit_seconds=limit_seconds)

@@ -11,7 +11,6 @@ from interlock.core.approving import OpenApproval
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision, Evaluated, StepDecision
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.observing import NO_PARENT, Observe, Observed, Parent
 from interlock.core.plan import PlanProposal
 from interlock.core.proposal import Proposal
 from interlock.core.record import Record
@@ -19,6 +18,7 @@ from interlock.core.session import Measuring
 from interlock.flows.decided import Made, Placed, Recorded, calls_of, entries_of, place, recall, recorded
 from interlock.flows.escalate import Attempt, Escalating, make_ready
 from interlock.flows.follow import Following, edited_arguments, follow
+from interlock.flows.observe import observations
 from interlock.ports import (
     Clock,
     DecisionLog,
@@ -107,7 +107,9 @@ async def _decide_fresh(
 async def _attempt(
     calls: Sequence[Proposal], decider: Decider, now: datetime, limit_seconds: float
 ) -> list[Attempt]:
-    observed = await _observe(calls, decider, now=now)
+    # Durable with the records, by the one fsync of these.
+    counting = await observations(calls, decider.reader, at=now, measuring=decider.measuring)
+    observed = await decider.state.apply(counting, durable=False)
     documents = [
         conclusion.policy_input(call, facts, now) for call, facts in zip(calls, observed, strict=True)
     ]
@@ -136,28 +138,6 @@ async def _with_edit(stated: Recorded | InterlockError, decider: Decider) -> Rec
     concluded = stated.concluded
     edited = await edited_arguments(concluded.tenant, concluded.follows, decider.following)
     return replace(stated, edited_arguments_json=edited)
-
-
-async def _observe(proposals: Sequence[Proposal], decider: Decider, *, now: datetime) -> list[Observed]:
-    """Count the proposals and measure; durable with their records, by the one fsync of these."""
-    parents = await _parents(proposals, decider.reader)
-    observations = [
-        Observe(proposal, parents.get(proposal.key, NO_PARENT), at=now, measuring=decider.measuring)
-        for proposal in proposals
-    ]
-    return await decider.state.apply(observations, durable=False)
-
-
-async def _parents(proposals: Sequence[Proposal], reader: RecordReader) -> dict[tuple[str, str, str], Parent]:
-    """Of each proposal that names a parent, what is known of that: nothing of another tenant's (case 54)."""
-    named = [proposal for proposal in proposals if proposal.parent_decision_id]
-    if not named:
-        return {}
-    found = await reader.decision_records([proposal.parent_decision_id for proposal in named])
-    return {
-        proposal.key: conclusion.parent(proposal, parent)
-        for proposal, parent in zip(named, found, strict=True)
-    }
 
 
 def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> Evaluated | InterlockError:
@@ -209,15 +189,31 @@ def is_planned(call: Proposal) -> bool:
 def _grant(
     proposal: Asked, outcome: Recorded | InterlockError, decider: Decider
 ) -> Decision | InterlockError:
-    """The decision that is on record, with its token; the same record always gives the same (invariant 9)."""
+    """The decision that is on record, if it is one on this proposal."""
     if isinstance(outcome, InterlockError):
         return outcome
-    concluded = outcome.concluded
-    if concluded.payload_digest != proposal.payload_digest:
+    if outcome.concluded.payload_digest != proposal.payload_digest:
         return InterlockError(
             reason=ErrorReason.REQUEST_ID_REUSED,
             message="the `request_id` was used for another proposal; choose a new one",
         )
+    return _told(outcome, decider)
+
+
+async def decision_of(stated: Recorded, decider: Decider) -> Decision:
+    """A decision that nothing follows, as `decide` gives it to the same request again.
+
+    Raises InterlockError: DECISION_LOG_UNAVAILABLE.
+    """
+    told = await _with_edit(stated, decider)
+    if isinstance(told, InterlockError):
+        raise told
+    return _told(told, decider)
+
+
+def _told(outcome: Recorded, decider: Decider) -> Decision:
+    """The decision, with its token; the same record always gives the same (invariant 9)."""
+    concluded = outcome.concluded
     execution_token = _sign(concluded, outcome.log_index, decider.signer)
     decided = conclusion.decision(
         concluded, outcome.log_index, execution_token, outcome.edited_arguments_json

@@ -10,13 +10,15 @@ from interlock.core import dry_run, token
 from interlock.core.catalog import Catalog
 from interlock.core.destinations import ResolvePath
 from interlock.core.errors import ErrorReason, InterlockError
-from interlock.core.execution import Call, ExecutionResult, Permitted, Progress, permit
+from interlock.core.execution import Call, ExecutionResult, Permitted, Progress, check_files, permit
+from interlock.core.named_files import paths_of
 from interlock.core.obligations import Met, Obliged
 from interlock.core.outcome import Outcome, OutcomeKind, Usage
 from interlock.core.token import Claims, ExpectedBy
 from interlock.ports import (
     Clock,
     Describable,
+    FileDigests,
     Freezes,
     Identifiers,
     Ledger,
@@ -48,7 +50,8 @@ Withdrawn = asyncio.Event | None
 class Gateway:
     """What executing needs of the world.
 
-    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `resolve` finds where a path leads;
+    `limit_seconds` is the most that a tool gets, whatever an obligation allows; `resolve` finds where a path leads,
+    `files` what is in the file there;
     `delays` gives the seconds to wait after so many failures to keep an outcome; `after_outcome` is called when
     there is one more to deliver.
     """
@@ -60,6 +63,7 @@ class Gateway:
     tools: ToolRunner
     freezes: Freezes
     resolve: ResolvePath
+    files: FileDigests
     clock: Clock
     identifiers: Identifiers
     limit_seconds: float
@@ -111,7 +115,7 @@ async def execute(call: Call, gateway: Gateway, withdrawn: Withdrawn = None) -> 
     """Run the call that the token permits, once; `withdrawn` tells that its caller no longer wants it.
 
     Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH,
-    DESTINATION_CHANGED, ADDRESS_REFUSED, TOOL_DRIFTED or OBLIGATION_UNSUPPORTED where it is refused, which is
+    DESTINATION_CHANGED, FILE_CHANGED, ADDRESS_REFUSED, TOOL_DRIFTED or OBLIGATION_UNSUPPORTED where it is refused, which is
     reported once for each token and reason, and of a token that was redeemed here only as TOKEN_ALREADY_REDEEMED;
     one of NO_VERDICT_ON_THE_CALL where it may be tried again. Nothing ran then.
     """
@@ -135,9 +139,17 @@ async def _redeem_and_run(
     permitted = permit(call, claims, gateway.catalog, gateway.resolve)
     prepared = await gateway.tools.prepare(_tool_call(call, permitted, claims, gateway))
     try:
+        await _check_files(permitted, claims, gateway)
         return await _redeem(prepared, permitted, claims, gateway, withdrawn)
     finally:
         await prepared.close()
+
+
+async def _check_files(permitted: Permitted, claims: Claims, gateway: Gateway) -> None:
+    """Last of all that is looked at, so that little can change before the tool opens them. Raises FILE_CHANGED."""
+    if claims.files is not None:
+        paths = paths_of(permitted.tool, permitted.destinations)
+        check_files(await gateway.files.digests(paths), claims)
 
 
 def _tool_call(call: Call, permitted: Permitted, claims: Claims, gateway: Gateway) -> ToolCall:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from interlock.core import conclusion
+from interlock.core import approval_binding, conclusion
 from interlock.core.approval import Approval, ApprovalState, Event
 from interlock.core.approval_binding import Asked, binding_of, paths_of
 from interlock.core.approval_cells import edit_key
@@ -83,11 +83,13 @@ async def _decide_again(asked: Asked, stated: Recorded, following: Following) ->
     approval = await current(asked.caller.tenant, stated.concluded.approval_id, following.changing)
     concluded = stated.concluded
     if approval is None:
-        return _with(asked, forgotten(concluded.approval_id, concluded.decision_id, concluded.answer.reasons))
+        return with_evidence(
+            asked, forgotten(concluded.approval_id, concluded.decision_id, concluded.answer.reasons)
+        )
     if approval.state is ApprovalState.PENDING:
         return stated
     if ended := _ENDED.get(approval.state):
-        return _with(asked, evidence_of(approval, ended))
+        return with_evidence(asked, evidence_of(approval, ended))
     if approval.state is ApprovalState.SUPERSEDED or approval.used_by:
         return asked
     return await _approved(asked, approval, following)
@@ -110,12 +112,20 @@ async def current(tenant: str, approval_id: str, changing: Changing) -> Approval
 async def edited_arguments(tenant: str, approval_id: str, following: Following) -> bytes:
     """The arguments that an approver put in the place of the proposed ones; empty where none did."""
     [sealed] = await following.changing.state.apply([_LookAtEdit(tenant, approval_id)], durable=False)
-    return following.vault.unseal(sealed, approval_id) if sealed else b""
+    return opened(sealed, approval_id, following.vault) if sealed else b""
+
+
+def opened(sealed: bytes, name: str, vault: Vault) -> bytes:
+    """What was kept sealed. Raises InterlockError: INTERNAL where it is not as this service sealed it."""
+    try:
+        return vault.unseal(sealed, name)
+    except ValueError as error:
+        raise InterlockError(reason=ErrorReason.INTERNAL, message=str(error)) from error
 
 
 async def void_because(asked: Asked, approval: Approval, following: Following) -> str:
     """Why an approval stands for something else than the proposal as it is now; empty where it does not."""
-    files = await following.files.digests(paths_of(asked))
+    files = asked.files or await following.files.digests(paths_of(asked))
     now = binding_of(
         asked, user=approval.binding.user, policy_revision=following.engine.revision, files=files
     ).as_json()
@@ -147,20 +157,35 @@ def with_edit(asked: Asked, arguments_json: bytes, following: Following) -> Prop
     )
 
 
+async def as_approved(asked: Asked, approval: Approval, following: Following) -> Asked:
+    """The proposal with the approval behind it, and with an approver's arguments in the place of the proposed ones."""
+    decided, edits = asked, []
+    if approval.edited and isinstance(asked, Proposal):
+        edited = await with_kept_edit(asked, approval, following)
+        edits = edits_between(asked.disclosed_arguments, edited.disclosed_arguments)
+        decided = edited
+    files = await following.files.digests(paths_of(decided))
+    return with_evidence(replace(decided, files=files), evidence_of(approval, "approved", edits))
+
+
+async def with_kept_edit(asked: Proposal, approval: Approval, following: Following) -> Proposal:
+    """The proposal as the last edit of its approval left it. Raises InterlockError: INTERNAL where that is not kept."""
+    edited = await edited_arguments(approval.tenant, approval.approval_id, following)
+    if not edited:
+        raise InterlockError(
+            reason=ErrorReason.INTERNAL,
+            message="the edited arguments are no longer kept, so nothing is decided",
+        )
+    return with_edit(asked, edited, following)
+
+
 async def _approved(asked: Asked, approval: Approval, following: Following) -> Asked:
     """The proposal as people approved it; without the approval where that stands for something else now."""
-    decided = asked
-    edits = []
-    if approval.edited and isinstance(asked, Proposal):
-        edited = await edited_arguments(asked.caller.tenant, approval.approval_id, following)
-        decided = with_edit(asked, edited, following)
-        assert isinstance(decided, Proposal)
-        edits = edits_between(asked.disclosed_arguments, decided.disclosed_arguments)
+    decided = await as_approved(asked, approval, following)
     if why := await void_because(decided, approval, following):
         await supersede(approval, why, following.changing)
         return asked
-    files = await following.files.digests(paths_of(decided))
-    return _with(replace(decided, files=files), evidence_of(approval, "approved", edits))
+    return decided
 
 
 async def supersede(approval: Approval, why: str, changing: Changing) -> None:
@@ -172,7 +197,8 @@ async def supersede(approval: Approval, why: str, changing: Changing) -> None:
             raise
 
 
-def _with(asked: Asked, evidence: Evidence) -> Asked:
+def with_evidence(asked: Asked, evidence: Evidence) -> Asked:
+    """The proposal with an approval behind it; of a plan, each step with the reasons of its own."""
     if isinstance(asked, Proposal):
         return replace(asked, evidence=evidence)
     return replace(
@@ -182,9 +208,9 @@ def _with(asked: Asked, evidence: Evidence) -> Asked:
 
 def _step_with(step: Proposal, plan: PlanProposal, evidence: Evidence) -> Proposal:
     assert step.plan is not None
-    named = set(paths_of(step))
-    files = {path: digest for path, digest in plan.files.items() if path in named}
-    return replace(step, evidence=evidence.of_step(step.plan.step), files=files)
+    return replace(
+        step, evidence=evidence.of_step(step.plan.step), files=approval_binding.files_of_step(step, plan)
+    )
 
 
 @dataclass(frozen=True, slots=True)

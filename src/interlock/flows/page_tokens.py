@@ -13,6 +13,7 @@ LARGEST_PAGE = 1_000
 Seal = Callable[[bytes], str]
 """Keyed digest that only this service can make; it has no `.`."""
 
+_PLACE = re.compile(r"(?:[0-9a-f]{2}){1,256}\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,14})\Z")
 
 
@@ -31,6 +32,22 @@ def read(token: str, first: Sequence[int], bound_to: Sequence[str], seal: Seal) 
     if len(place) != len(first) or not hmac.compare_digest(
         token.encode("utf-8", "replace"), expected.encode()
     ):
+        raise invalid_field("page_token", "is not one that this service gave for this question")
+    return place
+
+
+def write_place(place: bytes, bound_to: Sequence[str], seal: Seal) -> str:
+    """The token of the page that begins after `place` of a list, good for the question that `bound_to` names."""
+    return f"{place.hex()}.{seal(canonicalize([place.hex(), *bound_to]))}"
+
+
+def read_place(token: str, bound_to: Sequence[str], seal: Seal) -> bytes:
+    """After which place the page begins: empty without a token. Raises InterlockError as `read`."""
+    if not token:
+        return b""
+    text = token.partition(".")[0]
+    place = bytes.fromhex(text) if _PLACE.match(text) else b""
+    if not hmac.compare_digest(token.encode("utf-8", "replace"), write_place(place, bound_to, seal).encode()):
         raise invalid_field("page_token", "is not one that this service gave for this question")
     return place
 

@@ -1,0 +1,84 @@
+"""The proposal of an escalated decision, from what was kept of it: as if its agent sent it again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.core import kept_request
+from interlock.core import record as records
+from interlock.core.approval import Approval
+from interlock.core.approval_binding import Asked
+from interlock.core.approval_cells import request_key
+from interlock.core.cells import Cells
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.identity import Caller, CallerKind
+from interlock.core.plan_conclusion import steps_of
+from interlock.flows.follow import Following
+
+
+@dataclass(frozen=True, slots=True)
+class _LookAtRequest:
+    """The Change that changes nothing, and gives a kept request, sealed; empty bytes for none."""
+
+    tenant: str
+    decision_id: str
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The request's cell."""
+        return (request_key(self.tenant, self.decision_id),)
+
+    def run(self, cells: Cells) -> bytes:
+        """What is kept."""
+        return cells.get(self.keys[0])
+
+
+async def kept_proposal(decision_id: str, caller: Caller, following: Following) -> Asked | None:
+    """The proposal as if `caller` sent it again; None where nothing is kept of it.
+
+    Raises InterlockError as `normalize` does, where the catalog no longer takes it.
+    """
+    look = _LookAtRequest(caller.tenant, decision_id)
+    [sealed] = await following.changing.state.apply([look], durable=False)
+    if not sealed:
+        return None
+    raw = kept_request.decode(following.vault.unseal(sealed, decision_id), caller)
+    return following.normalize(raw)
+
+
+def agent_of(fields: Mapping[str, Any]) -> Caller:
+    """Who proposed, from the record of the decision."""
+    subject = fields["input"]["subject"]
+    return Caller(
+        kind=CallerKind.AGENT,
+        tenant=subject["tenant"],
+        name=subject["agent"],
+        roles=tuple(subject["roles"]),
+        credential_id=fields["credential_id"],
+    )
+
+
+async def escalated_fields(
+    approval: Approval, following: Following
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the log holds of the decision that opened an approval, and of each of its calls: one, or a plan's steps.
+
+    A record that was edited is shown to nobody, and nothing is approved from it (case 20). Raises InterlockError:
+    INTERNAL.
+    """
+    fields = await _fields(approval.decision_id, following)
+    steps = steps_of(fields)
+    if not steps:
+        return fields, [fields]
+    return fields, [await _fields(step["decision_id"], following) for step in steps]
+
+
+async def _fields(decision_id: str, following: Following) -> dict[str, Any]:
+    [found] = await following.reader.decision_records([decision_id])
+    if found is None or (problem := records.inner_problem(found)):
+        why = "is not there" if found is None else f"{problem}"
+        raise InterlockError(
+            reason=ErrorReason.INTERNAL,
+            message=f"the record of the escalated decision {why}, so nothing of it is shown or approved",
+        )
+    return records.fields(found)

@@ -1,0 +1,222 @@
+"""What approvers and auditors see: a page of approvals, and one with all that was recorded of what was proposed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.core import record as records
+from interlock.core.approval import Approval, ApprovalState
+from interlock.core.approval_cells import ApprovalCell, before_key, history_list, pending_list
+from interlock.core.approval_view import ApprovedBefore, ListQuery, Preview, ShownApproval, ShownCall
+from interlock.core.canonical import canonicalize
+from interlock.core.cells import Cells, Listed
+from interlock.core.decision import PolicyAnswer
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.field_checks import check_identifier
+from interlock.core.identity import Caller
+from interlock.core.proposal import Proposal
+from interlock.core.record import Record
+from interlock.flows import page_tokens
+from interlock.flows.approving import Approving
+from interlock.flows.change_approval import LookAtJoined
+from interlock.flows.follow import as_approved, current, with_kept_edit
+from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
+from interlock.flows.preview import preview
+
+MOST_LOOKED_AT = 5_000
+"""Lines of the history that are looked at for one page of a state that is rare there."""
+
+_ARGUMENTS = "/input/arguments"
+
+
+async def list_approvals(
+    query: ListQuery, caller: Caller, approving: Approving
+) -> tuple[list[Approval], str]:
+    """A page of the tenant's approvals, and the token of the next page, empty on the last.
+
+    Those that wait come by priority, then the oldest first; all others from the newest on. A page may hold fewer than
+    asked for, also none, where more follow. Raises InterlockError: INVALID_FIELD.
+    """
+    size = page_tokens.page_size(query.page_size)
+    bound_to = (caller.tenant, "approvals", query.state.value if query.state else "")
+    after = page_tokens.read_place(query.page_token, bound_to, approving.seal)
+    pending = query.state is ApprovalState.PENDING
+    list_key = pending_list(caller.tenant) if pending else history_list(caller.tenant)
+    found: list[Approval] = []
+    looked_at = 0
+    while looked_at < MOST_LOOKED_AT:
+        lines = await approving.listings.page(list_key, after=after, limit=size + 1)
+        for line in lines[:size]:
+            if len(found) == size:
+                return await _joined(found, approving), page_tokens.write_place(
+                    after, bound_to, approving.seal
+                )
+            after = line.place
+            found += _wanted(line, query.state, approving)
+        if len(lines) <= size:
+            return await _joined(found, approving), ""
+        if len(found) == size:
+            break
+        looked_at += size
+    return await _joined(found, approving), page_tokens.write_place(after, bound_to, approving.seal)
+
+
+async def get_approval(
+    approval_id: str, caller: Caller, approving: Approving, *, limit_seconds: float
+) -> ShownApproval:
+    """An approval with all that an approver should see of it.
+
+    Raises InterlockError: INVALID_FIELD; APPROVAL_NOT_FOUND also for another tenant's (case 54).
+    """
+    approval = await found_approval(approval_id, caller, approving)
+    whole, calls = await escalated_fields(approval, approving.following)
+    names = (
+        [step["step"] for step in whole["input"]["plan"]["steps"]] if "tool" not in whole["input"] else [""]
+    )
+    files = whole["approval"]["files"]
+    return ShownApproval(
+        approval=approval,
+        calls=tuple(_shown(name, each, files) for name, each in zip(names, calls, strict=True)),
+        goal=whole["input"]["context"]["goal"],
+        preview=await _if_approved(approval, whole, caller, approving, limit_seconds=limit_seconds),
+        approved_before=await _approved_before(approval, approving),
+        edited_arguments_json=await _edited(approval, whole, approving),
+    )
+
+
+async def found_approval(approval_id: str, caller: Caller, approving: Approving) -> Approval:
+    """The approval as it is now, with its expiry on record.
+
+    Raises InterlockError: INVALID_FIELD; APPROVAL_NOT_FOUND, the same for every cause, so that a guess learns nothing.
+    """
+    check_identifier("approval_id", approval_id)
+    approval = await current(caller.tenant, approval_id, approving.following.changing)
+    if approval is None:
+        raise InterlockError(
+            reason=ErrorReason.APPROVAL_NOT_FOUND,
+            message="there is no such approval that this caller may see",
+        )
+    [shown] = await _joined([approval], approving)
+    return shown
+
+
+def _wanted(line: Listed, state: ApprovalState | None, approving: Approving) -> list[Approval]:
+    approval = ApprovalCell.decode(line.data).approval
+    if approval is None or (state is not None and approval.state is not state):
+        return []
+    over = approval.is_over(approving.following.changing.clock.now())
+    return [] if state is ApprovalState.PENDING and over else [approval]
+
+
+async def _joined(approvals: Sequence[Approval], approving: Approving) -> list[Approval]:
+    """With how many joined those that wait, and whom these proposals come from."""
+    state = approving.following.changing.state
+    waiting = [each for each in approvals if each.state is ApprovalState.PENDING]
+    cells = await state.apply([LookAtJoined(each) for each in waiting], durable=False) if waiting else []
+    joined = {
+        each.approval_id: cell
+        for each, cell in zip(waiting, cells, strict=True)
+        if cell.approval_id == each.approval_id
+    }
+    return [
+        each.with_joined(joined[each.approval_id].joined, joined[each.approval_id].authors)
+        if each.approval_id in joined
+        else each
+        for each in approvals
+    ]
+
+
+def _shown(name: str, fields: Mapping[str, Any], files: Mapping[str, str]) -> ShownCall:
+    document = fields["input"]
+    erased = [each.removeprefix(_ARGUMENTS) for each in fields["erased"]]
+    named = {each["canonical"] for each in document["destinations"] if each["kind"] == "path"}
+    answer = PolicyAnswer.model_validate(fields["result"])
+    return ShownCall(
+        step_id=name,
+        tool=document["tool"]["name"],
+        effects=tuple(document["tool"]["effects"]),
+        arguments_json=canonicalize(document["arguments"]),
+        arguments_digest=document["arguments_digest"],
+        concealed=tuple(erased),
+        facts=document["facts"],
+        destinations=document["destinations"],
+        files={path: digest for path, digest in files.items() if path in named},
+        reasons=answer.reasons if answer.verdict == "escalate" else (),
+    )
+
+
+async def _if_approved(
+    approval: Approval,
+    whole: Mapping[str, Any],
+    caller: Caller,
+    approving: Approving,
+    *,
+    limit_seconds: float,
+) -> Preview | None:
+    """What the policy would say of the proposal if it were approved now; None where that is over."""
+    if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED) or approval.used_by:
+        return None
+    following = approving.following
+    asked = await kept_proposal(approval.decision_id, agent_of(whole), following)
+    if asked is None:
+        return None
+    supposed = approval.as_if_approved_by(caller, following.changing.clock.now())
+    approved = await as_approved(asked, supposed, following)
+    return await preview(approved, following, approving.measuring, limit_seconds=limit_seconds)
+
+
+async def _edited(approval: Approval, whole: Mapping[str, Any], approving: Approving) -> bytes:
+    """What an approver wrote, sensitive values concealed; empty where nobody edited."""
+    if not approval.edited:
+        return b""
+    following = approving.following
+    asked = await kept_proposal(approval.decision_id, agent_of(whole), following)
+    if not isinstance(asked, Proposal):
+        return b""
+    edited = await with_kept_edit(asked, approval, following)
+    return canonicalize(dict(edited.disclosed_arguments))
+
+
+async def _approved_before(approval: Approval, approving: Approving) -> ApprovedBefore | None:
+    """The last call of the same group that was approved; of another approval than this."""
+    following = approving.following
+    changing = following.changing
+    [named] = await changing.state.apply([_LookBefore(approval)], durable=False)
+    if not named or named == approval.approval_id:
+        return None
+    before = await current(approval.tenant, named, changing)
+    if before is None or before.resolve_time is None:
+        return None
+    [found] = await following.reader.decision_records([before.used_by or before.decision_id])
+    document = _document(found)
+    if "arguments" not in document:
+        return None
+    return ApprovedBefore(
+        approval_id=before.approval_id,
+        resolve_time=before.resolve_time,
+        arguments_json=canonicalize(document["arguments"]),
+    )
+
+
+def _document(found: Record | None) -> Mapping[str, Any]:
+    """The input of a recorded decision; empty for a record that is not there, or was edited (case 20)."""
+    if found is None or records.inner_problem(found):
+        return {}
+    document: Mapping[str, Any] = records.fields(found)["input"]
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class _LookBefore:
+    """The Change that changes nothing, and names the last approval of a group that was approved; empty for none."""
+
+    approval: Approval
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The group's cell."""
+        return (before_key(self.approval.tenant, self.approval.group),)
+
+    def run(self, cells: Cells) -> str:
+        """Its name."""
+        return cells.get(self.keys[0]).decode()

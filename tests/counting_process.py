@@ -19,10 +19,11 @@ from interlock.adapters.postgres import Postgres
 from interlock.adapters.postgres_address import parse_address
 from interlock.adapters.schema_postgres import connect_to_store
 from interlock.adapters.store_postgres import PostgresDecisionLog
-from interlock.core.cells import CellKind, Cells, cell_key
+from interlock.core.cells import CellKind, Cells, Entry, cell_key
 from interlock.core.record import Draft, RecordType
 
 KEY = cell_key(CellKind.BUDGET, "acme", "hammered")
+LIST = cell_key(CellKind.BUDGET, "acme", "list")
 BUDGET = cell_key(CellKind.BUDGET, "acme", "budget")
 LIMIT = 100
 """So many may take from the budget, over all processes."""
@@ -42,6 +43,17 @@ class Count:
     keys = (KEY,)
 
     def run(self, cells: Cells) -> int:
+        return add_one(cells, KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class CountOnList:
+    """One more, and the count is to be found on a list."""
+
+    keys = (KEY,)
+
+    def run(self, cells: Cells) -> int:
+        cells.enlist(Entry(LIST, b"place", KEY), expire_time=datetime.now(UTC) + timedelta(days=1))
         return add_one(cells, KEY)
 
 

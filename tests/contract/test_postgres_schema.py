@@ -10,17 +10,18 @@ from interlock.adapters import schema_postgres
 from interlock.adapters.cells_postgres import PostgresSessionState
 from interlock.adapters.credentials_postgres import add_credential, list_credentials
 from interlock.adapters.log_postgres import find_flaws, scan
-from interlock.adapters.postgres import Connection, connect
+from interlock.adapters.postgres import Connection, Postgres, connect
 from interlock.adapters.postgres_address import PostgresAddress
 from interlock.adapters.schema_postgres import MIGRATIONS, connect_to_store
 from interlock.adapters.store_errors import StoreUnavailable, StoreUnusable
 from interlock.adapters.store_postgres import PostgresDecisionLog, append_all
+from interlock.core.cells import Listed
 from interlock.core.identity import Credential, hash_secret
 from interlock.core.record import Record
 from tests.contract.postgres import OWNER, PostgresServer
 from tests.contract.stores import open_postgres
-from tests.counting_process import Count
-from tests.drafts import a_draft
+from tests.counting_process import KEY, LIST, Count, CountOnList
+from tests.drafts import LIMIT_SECONDS, a_draft
 from tests.fakes import NOON
 from tests.proposals import AGENT
 
@@ -73,6 +74,22 @@ async def test_a_filled_older_database_is_brought_up_to_date(
         assert await records(connection) == [*before, after]
         assert await list_credentials(connection) == [credential]
         assert await version(connection) == len(MIGRATIONS)
+
+
+async def test_what_a_database_without_lists_kept_can_be_listed(
+    database: PostgresAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State of a version that knew no lists is all there, and the first lists are made of it."""
+    async with with_migrations(MIGRATIONS[:2], database, monkeypatch):
+        pool = Postgres(database, limit_seconds=LIMIT_SECONDS, size=1)
+        await pool.start()
+        assert await PostgresSessionState(pool).apply([Count()], durable=True) == [0]
+        await pool.close()
+    async with open_postgres(database) as pool:
+        state = PostgresSessionState(pool)
+        assert await state.page(LIST, limit=9) == []
+        assert await state.apply([CountOnList()], durable=True) == [1]
+        assert await state.page(LIST, limit=9) == [Listed(b"place", KEY, b"2")]
 
 
 async def test_a_migration_runs_once_each_in_order(

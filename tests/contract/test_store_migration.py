@@ -1,6 +1,7 @@
 """A store on SQLite that an older version filled is brought up to date with all that is in it."""
 
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import apsw
@@ -19,9 +20,10 @@ from interlock.adapters.store_sqlite import (
     open_store,
     scan,
 )
+from interlock.core.cells import Listed
 from interlock.core.identity import Credential, hash_secret
 from interlock.core.record import EMPTY, Record, head_after, seal
-from tests.counting_process import Count
+from tests.counting_process import KEY, LIST, Count, CountOnList
 from tests.drafts import LIMIT_SECONDS, a_draft
 from tests.fakes import NOON
 from tests.proposals import AGENT
@@ -52,6 +54,15 @@ def fill_as_the_first_version_did(path: Path) -> list[Record]:
     return made
 
 
+@contextlib.asynccontextmanager
+async def writer_of(connection: apsw.Connection) -> AsyncIterator[SqliteSessionState]:
+    writer = SingleWriter(connection, limit_seconds=LIMIT_SECONDS)
+    try:
+        yield SqliteSessionState(writer)
+    finally:
+        await writer.close()
+
+
 def read_all(store: apsw.Connection) -> list[Record]:
     assert list(find_flaws(store)) == []
     return list(scan(store, type=None, decision_id="", tenant="", start=0, limit=None))
@@ -75,11 +86,22 @@ async def test_a_filled_older_store_is_brought_up_to_date(path: Path) -> None:
         assert store.pragma("user_version") == len(MIGRATIONS)
 
 
+async def test_what_a_store_without_lists_kept_can_be_listed(path: Path) -> None:
+    """State of a version that knew no lists is all there, and the first lists are made of it."""
+    async with writer_of(open_database(path, APPLICATION_ID, MIGRATIONS[:2])) as state:
+        assert await state.apply([Count()], durable=True) == [0]
+    async with writer_of(open_store(path)) as state:
+        assert await state.page(LIST, limit=9) == []
+        assert await state.apply([CountOnList()], durable=True) == [1]
+        assert await state.page(LIST, limit=9) == [Listed(b"place", KEY, b"2")]
+
+
 def test_an_older_store_is_not_migrated_by_who_only_reads(path: Path) -> None:
     """A verb that reads leaves an older store as it is, and says what to do."""
     fill_as_the_first_version_did(path)
     before = path.read_bytes()
-    with pytest.raises(StoreUnusable, match="is of an older version: 1, expected 2; start its service once"):
+    expected = f"is of an older version: 1, expected {len(MIGRATIONS)}; start its service once"
+    with pytest.raises(StoreUnusable, match=expected):
         open_store(path, read_only=True)
     assert path.read_bytes() == before
 

@@ -3,16 +3,19 @@
 Every transaction first makes the cells that are missing and then locks all of its cells, both in the order of
 their keys. So whoever waits for a row holds only rows of lesser keys, or rows that nobody else can see yet,
 and no two wait for each other. Cells of UNLOCKED kinds are only read: whoever changes them has locked the log's head.
+
+A line of a list is changed only by whoever may change its cell, so that nobody waits for a line but for one that is
+just being forgotten; and who forgets waits for nobody.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from interlock.adapters.postgres import Connection, Postgres, TryAgain
 from interlock.adapters.store_errors import unavailable
 from interlock.adapters.stored_time import end_in_steps
-from interlock.core.cells import Cells, Change, Listed, is_unlocked
+from interlock.core.cells import Cells, Change, Entry, Listed, is_unlocked
 from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
@@ -36,11 +39,40 @@ _WRITE = """
     FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) AS new (key, data, expire_time)
     WHERE cells.key = new.key
 """
+_DELIST = """
+    DELETE FROM listings USING unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS gone (list_key, place, key)
+    WHERE (listings.list_key, listings.place, listings.key) = (gone.list_key, gone.place, gone.key)
+"""
+# A line that is to be there as long as before is left as it is.
+_ENLIST = """
+    INSERT INTO listings AS there (list_key, place, key, expire_time)
+    SELECT list_key, place, key, expire_time
+    FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[]) AS new (list_key, place, key, expire_time)
+    ON CONFLICT (list_key, place, key) DO UPDATE SET expire_time = excluded.expire_time
+    WHERE there.expire_time <> excluded.expire_time
+"""
+# A cell that was made only to be locked is none. Two forms, so that each end of a page is an end of what is read.
+PAGE = """
+    SELECT place, listings.key, data FROM listings JOIN cells ON cells.key = listings.key
+    WHERE list_key = $1 AND place > $2 AND data <> '' ORDER BY place, listings.key LIMIT $3
+"""
+PAGE_BEFORE = """
+    SELECT place, listings.key, data FROM listings JOIN cells ON cells.key = listings.key
+    WHERE list_key = $1 AND place > $2 AND place < $4 AND data <> '' ORDER BY place, listings.key LIMIT $3
+"""
 _PRUNE = """
     WITH over AS (
         SELECT key FROM cells WHERE expire_time < $1 ORDER BY expire_time LIMIT $2 FOR UPDATE SKIP LOCKED
     )
     DELETE FROM cells USING over WHERE cells.key = over.key
+"""
+_PRUNE_LISTINGS = """
+    WITH over AS (
+        SELECT list_key, place, key FROM listings WHERE expire_time < $1
+        ORDER BY expire_time LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM listings USING over
+    WHERE (listings.list_key, listings.place, listings.key) = (over.list_key, over.place, over.key)
 """
 
 
@@ -56,15 +88,23 @@ class PostgresSessionState:
             return await self._database.write(lambda connection: _apply(connection, changes), durable=durable)
 
     async def prune(self, at: datetime, *, limit: int) -> int:
-        """Forget at most `limit` cells whose time is over; those that somebody works on are for the next time."""
+        """Forget at most `limit` cells, and as many lines of lists, whose time is over.
+
+        Those that somebody works on are for the next time.
+        """
         with unavailable():
             return await self._database.write(lambda connection: _prune(connection, at, limit), durable=False)
 
     async def page(
         self, list_key: bytes, *, after: bytes = b"", before: bytes | None = None, limit: int
     ) -> list[Listed]:
-        """A page of a list."""
-        raise NotImplementedError
+        """A page of a list, in its order, as it was committed last."""
+        query, end = (PAGE, ()) if before is None else (PAGE_BEFORE, (before,))
+        with unavailable():
+            rows = await self._database.read(
+                lambda connection: connection.fetch(query, list_key, after, limit, *end)
+            )
+        return [Listed(*row) for row in rows]
 
 
 async def _apply(connection: Connection, changes: Sequence[Change[Result]]) -> list[Result]:
@@ -100,8 +140,31 @@ async def save_cells(connection: Connection, cells: Cells) -> None:
             data = [changed[key][0] for key in keys]
             ends = [end_in_steps(changed[key][1]) for key in keys]
             await connection.execute(statement, keys, data, ends)
+    await _save_entries(connection, cells.entries())
+
+
+async def _save_entries(connection: Connection, entries: Mapping[Entry, datetime | None]) -> None:
+    """Lines that are over, and then those that are there."""
+    gone = [entry for entry, ends in entries.items() if ends is None]
+    kept = [(entry, ends) for entry, ends in entries.items() if ends is not None]
+    if gone:
+        await connection.execute(_DELIST, *_columns(gone))
+    if kept:
+        ends = [end_in_steps(ends) for _, ends in kept]
+        await connection.execute(_ENLIST, *_columns([entry for entry, _ in kept]), ends)
+
+
+def _columns(entries: Sequence[Entry]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    return (
+        [entry.list_key for entry in entries],
+        [entry.place for entry in entries],
+        [entry.key for entry in entries],
+    )
 
 
 async def _prune(connection: Connection, at: datetime, limit: int) -> int:
-    deleted = await connection.execute(_PRUNE, to_microseconds(at), limit)
-    return int(deleted.rpartition(" ")[2])
+    forgotten = 0
+    for statement in (_PRUNE, _PRUNE_LISTINGS):
+        deleted = await connection.execute(statement, to_microseconds(at), limit)
+        forgotten += int(deleted.rpartition(" ")[2])
+    return forgotten

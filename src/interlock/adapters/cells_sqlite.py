@@ -1,7 +1,7 @@
 """Cells in the decision service's store on SQLite, whose one writer runs one transaction after the other."""
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ import apsw
 from interlock.adapters.sqlite import SingleWriter
 from interlock.adapters.store_errors import unavailable
 from interlock.adapters.stored_time import end_in_steps
-from interlock.core.cells import Cells, Change, Listed
+from interlock.core.cells import Cells, Change, Entry, Listed
 from interlock.core.moments import to_microseconds
 
 Result = TypeVar("Result")
@@ -19,6 +19,22 @@ Result = TypeVar("Result")
 # A statement for many rows, since each one gives the GIL away and waits to get it back. Few sizes, so that
 # each stays prepared; they end with 1, so that any number can be made up of them.
 ROWS_AT_ONCE = (64, 16, 4, 1)
+
+# CROSS JOIN keeps the order of the tables (sqlite.org/optoverview.html#crossjoin): the list is read in its own order.
+# Two forms, so that each end of a page is an end of what is read.
+PAGE = """
+    SELECT place, listings.key, data FROM listings CROSS JOIN cells ON cells.key = listings.key
+    WHERE list_key = ?1 AND place > ?2 ORDER BY place, listings.key LIMIT ?3
+"""
+PAGE_BEFORE = """
+    SELECT place, listings.key, data FROM listings CROSS JOIN cells ON cells.key = listings.key
+    WHERE list_key = ?1 AND place > ?2 AND place < ?4 ORDER BY place, listings.key LIMIT ?3
+"""
+_PRUNE = "DELETE FROM cells WHERE key IN (SELECT key FROM cells WHERE expire_time < ? LIMIT ?)"
+_PRUNE_LISTINGS = """
+    DELETE FROM listings WHERE (list_key, place, key) IN
+    (SELECT list_key, place, key FROM listings WHERE expire_time < ? LIMIT ?)
+"""
 
 
 class SqliteSessionState:
@@ -33,15 +49,26 @@ class SqliteSessionState:
             return await self._writer.write(lambda db: _apply(db, changes), durable=durable)
 
     async def prune(self, at: datetime, *, limit: int) -> int:
-        """Forget at most `limit` cells whose time is over."""
+        """Forget at most `limit` cells, and as many lines of lists, whose time is over."""
         with unavailable():
             return await self._writer.write(lambda db: _prune(db, at, limit), durable=False)
 
     async def page(
         self, list_key: bytes, *, after: bytes = b"", before: bytes | None = None, limit: int
     ) -> list[Listed]:
-        """A page of a list."""
-        raise NotImplementedError
+        """A page of a list, in its order.
+
+        It reads no more of the list than the page, and so never keeps the one writer from its work for long.
+        """
+        query, end = (PAGE, ()) if before is None else (PAGE_BEFORE, (before,))
+        values = (list_key, after, limit, *end)
+        with unavailable():
+            return await self._writer.read(lambda db: _page(db, query, values))
+
+
+def _page(connection: apsw.Connection, query: str, values: Sequence[bytes | int]) -> list[Listed]:
+    rows: Any = connection.execute(query, values)
+    return [Listed(place, key, _held(data)) for place, key, data in rows]
 
 
 def _apply(connection: apsw.Connection, changes: Sequence[Change[Result]]) -> list[Result]:
@@ -56,7 +83,7 @@ def load_cells(connection: apsw.Connection, keys: Iterable[bytes]) -> Cells:
     found = dict.fromkeys(keys, b"")
     for part in in_sizes(list(found)):
         rows: Any = connection.execute(_selecting(len(part)), part)
-        found.update((key, data[: -data[-1]]) for key, data in rows)
+        found.update((key, _held(data)) for key, data in rows)
     return Cells(found)
 
 
@@ -67,6 +94,21 @@ def save_cells(connection: apsw.Connection, cells: Cells) -> None:
     ]
     for part in in_sizes(rows):
         connection.execute(_writing(len(part)), [value for row in part for value in row])
+    _save_entries(connection, cells.entries())
+
+
+def _save_entries(connection: apsw.Connection, entries: Mapping[Entry, datetime | None]) -> None:
+    """Lines that are over, and then those that are there."""
+    gone = [_line(entry) for entry, ends in entries.items() if ends is None]
+    kept = [(*_line(entry), end_in_steps(ends)) for entry, ends in entries.items() if ends is not None]
+    for part in in_sizes(gone):
+        connection.execute(_delisting(len(part)), [value for line in part for value in line])
+    for part in in_sizes(kept):
+        connection.execute(_enlisting(len(part)), [value for line in part for value in line])
+
+
+def _line(entry: Entry) -> tuple[bytes, bytes, bytes]:
+    return entry.list_key, entry.place, entry.key
 
 
 @functools.lru_cache(maxsize=8_192)
@@ -78,6 +120,11 @@ def _filling(size: int) -> bytes:
     step = min(128, max(8, 1 << max(0, size.bit_length() - 3)))
     length = step - size % step
     return bytes(length - 1) + bytes([length])
+
+
+def _held(data: bytes) -> bytes:
+    """What a cell holds, without what fills it up."""
+    return data[: -data[-1]]
 
 
 def in_sizes(items: Sequence[Any]) -> Iterator[list[Any]]:
@@ -103,9 +150,25 @@ def _writing(size: int) -> str:
     )
 
 
-def _prune(connection: apsw.Connection, at: datetime, limit: int) -> int:
-    connection.execute(
-        "DELETE FROM cells WHERE key IN (SELECT key FROM cells WHERE expire_time < ? LIMIT ?)",
-        (to_microseconds(at), limit),
+@functools.cache
+def _delisting(size: int) -> str:
+    lines = ", ".join(["(?, ?, ?)"] * size)
+    return f"DELETE FROM listings WHERE (list_key, place, key) IN (VALUES {lines})"
+
+
+# A line that is to be there as long as before is left as it is.
+@functools.cache
+def _enlisting(size: int) -> str:
+    return (
+        f"INSERT INTO listings (list_key, place, key, expire_time) VALUES {', '.join(['(?, ?, ?, ?)'] * size)} "
+        "ON CONFLICT (list_key, place, key) DO UPDATE SET expire_time = excluded.expire_time "
+        "WHERE expire_time <> excluded.expire_time"
     )
-    return int(connection.changes())
+
+
+def _prune(connection: apsw.Connection, at: datetime, limit: int) -> int:
+    forgotten = 0
+    for statement in (_PRUNE, _PRUNE_LISTINGS):
+        connection.execute(statement, (to_microseconds(at), limit))
+        forgotten += connection.changes()
+    return forgotten

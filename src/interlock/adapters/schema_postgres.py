@@ -91,6 +91,16 @@ MIGRATIONS = (
     ) WITH (fillfactor = 70);
     CREATE INDEX cells_to_forget ON cells (expire_time);
     """,
+    """
+    CREATE TABLE listings (
+        list_key bytea NOT NULL,
+        place bytea NOT NULL,
+        key bytea NOT NULL,  -- of a cell
+        expire_time bigint NOT NULL,  -- microseconds since the epoch
+        PRIMARY KEY (list_key, place, key)
+    );
+    CREATE INDEX listings_to_forget ON listings (expire_time);
+    """,
 )
 
 

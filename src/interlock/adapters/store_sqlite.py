@@ -81,6 +81,17 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX cells_to_forget ON cells (expire_time);
     """,
+    # The table is its own index, which a page is a part of.
+    """
+    CREATE TABLE listings (
+        list_key BLOB NOT NULL,
+        place BLOB NOT NULL,
+        key BLOB NOT NULL,  -- of a cell
+        expire_time INTEGER NOT NULL,  -- microseconds since the epoch
+        PRIMARY KEY (list_key, place, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX listings_to_forget ON listings (expire_time);
+    """,
 )
 
 _MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -90,6 +90,8 @@ async def service() -> AsyncIterator[Service]:
     servicer = DecisionServicer(
         normalize=unexpected,  # type: ignore[arg-type]
         coalescer=Coalescer(unexpected, Bounds()),
+        wait=unexpected,
+        withdraw=unexpected,
         report=unexpected,
         sessions=Sessions(
             state=log.state, reader=log, clock=clock, measuring=MEASURING, seal=KeyedDigest(bytes(32), "p")

@@ -33,6 +33,7 @@ from interlock.core.policy_pin import Activation
 from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
+from interlock.flows.approving import Approving
 from interlock.flows.attend import Attending
 from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
@@ -42,6 +43,10 @@ from interlock.flows.freeze import Freezing
 from interlock.flows.list_tools import Offering
 from interlock.flows.report_outcome import Reporting, report_outcome
 from interlock.flows.sessions import Sessions
+from interlock.flows.wait import Waiting, wait_decision
+from interlock.flows.waiters import Waiters
+from interlock.flows.withdraw import withdraw_decision
+from interlock.rpc.approval_servicer import ApprovalServicer
 from interlock.rpc.audit_servicer import AuditServicer
 from interlock.rpc.control_servicer import ControlServicer
 from interlock.rpc.decision_servicer import DecisionServicer
@@ -100,6 +105,11 @@ class Parts:
         )
 
     @functools.cached_property
+    def waiters(self) -> Waiters:
+        """Who waits for approvals here."""
+        return Waiters(self.store.log)
+
+    @functools.cached_property
     def approvals(self) -> Approvals:
         """How people are asked."""
         return approvals_of(
@@ -108,19 +118,21 @@ class Parts:
             self.clock,
             self.secret,
             self.normalize,
-            woken=lambda _: None,
+            woken=self.waiters.wake,
         )
 
 
 def _process(parts: Parts) -> Process:
     signer = open_or_create(keys_folder(parts.service), parts.clock.now)
-    coalescer = _coalescer(parts, signer)
+    decider = _decider(parts, signer)
+    coalescer = _coalescer(parts, decider)
     return Process(
         settings=parts.service,
-        handlers=_handlers(parts, coalescer),
+        handlers=_handlers(parts, coalescer, decider),
         checks={"decision_log": parts.store.log.writable, "policy": parts.policy.engine.ready},
         metrics=parts.meter.expose,
         jwks=signer.jwks,
+        stop_waiting=parts.waiters.end,
         drain=coalescer.drain,
         says={"policy_revision": parts.policy.revision},
     )
@@ -147,7 +159,7 @@ async def _activate(store: Store, policy: RunningPolicy, settings: Settings) -> 
     await store.activate(activation)
 
 
-def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal | PlanProposal, Decision]:
+def _decider(parts: Parts, signer: TokenSigner) -> Decider:
     service = parts.service
     terms = Terms(
         issuer=service.issuer,
@@ -155,7 +167,7 @@ def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal | PlanPr
         token_life=timedelta(seconds=service.token_life_seconds),
         labels=_labels(parts.environment),
     )
-    decider = Decider(
+    return Decider(
         log=parts.store.log,
         reader=parts.store.log,
         state=parts.store.state,
@@ -168,6 +180,10 @@ def _coalescer(parts: Parts, signer: TokenSigner) -> Coalescer[Proposal | PlanPr
         escalating=parts.approvals.escalating,
         following=parts.approvals.following,
     )
+
+
+def _coalescer(parts: Parts, decider: Decider) -> Coalescer[Proposal | PlanProposal, Decision]:
+    service = parts.service
     bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
     return Coalescer(
         lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds, weigh=_calls_in
@@ -178,11 +194,21 @@ def _calls_in(proposal: Proposal | PlanProposal) -> int:
     return len(proposal.steps) if isinstance(proposal, PlanProposal) else 1
 
 
+async def _ask(
+    asked: Proposal | PlanProposal, seconds: float, coalescer: Coalescer[Proposal | PlanProposal, Decision]
+) -> Decision:
+    [future] = coalescer.submit([asked], limit_seconds=seconds)
+    return await future
+
+
 def _handlers(
-    parts: Parts, coalescer: Coalescer[Proposal | PlanProposal, Decision]
+    parts: Parts, coalescer: Coalescer[Proposal | PlanProposal, Decision], decider: Decider
 ) -> list[tuple[str, grpc.GenericRpcHandler]]:
     service, log = parts.service, parts.store.log
     seal = KeyedDigest(parts.secret, "page-tokens")
+    waiting = Waiting(
+        decider=decider, ask=functools.partial(_ask, coalescer=coalescer), waiters=parts.waiters
+    )
     reporting = Reporting(reader=log, log=log, clock=parts.clock, measuring=parts.measuring)
     sessions = Sessions(
         state=parts.store.state, reader=log, clock=parts.clock, measuring=parts.measuring, seal=seal
@@ -193,6 +219,8 @@ def _handlers(
     decisions = DecisionServicer(
         normalize=parts.normalize,
         coalescer=coalescer,
+        wait=lambda name, caller, limit: wait_decision(name, caller, waiting, limit_seconds=limit),
+        withdraw=functools.partial(withdraw_decision, changing=parts.approvals.changing, reader=log),
         report=functools.partial(report_outcome, reporting=reporting),
         sessions=sessions,
         offering=offering,
@@ -202,6 +230,14 @@ def _handlers(
         attending=Attending(state=parts.store.state, log=log, clock=parts.clock, catalog=parts.catalog),
         freezing=Freezing(state=parts.store.state, log=log, clock=parts.clock),
     )
+    approvals = ApprovalServicer(
+        approving=Approving(
+            following=parts.approvals.following,
+            listings=parts.store.state,
+            measuring=parts.measuring,
+            seal=seal,
+        )
+    )
     handle = functools.partial(
         service_handler,
         meter=parts.meter,
@@ -210,7 +246,8 @@ def _handlers(
         ),
         authenticate=functools.partial(authenticate, credentials=parts.store.credentials),
     )
-    return [handle(decisions), handle(control), handle(AuditServicer(reader=log, seal=seal))]
+    audit = AuditServicer(reader=log, seal=seal)
+    return [handle(each) for each in (decisions, control, approvals, audit)]
 
 
 def _labels(environment: str) -> dict[str, str]:

@@ -48,8 +48,8 @@ class Process:
     """What a process serves, and how it ends.
 
     `settings` say where it listens; `handlers` come with the full names of their services; `checks` say whether
-    it is ready; `metrics` and `jwks` are shown over HTTP; `drain` returns when all that was taken is ended;
-    `says` stands in the log line that tells that it serves.
+    it is ready; `metrics` and `jwks` are shown over HTTP; `stop_waiting` answers the calls that only wait;
+    `drain` returns when all that was taken is ended; `says` stands in the log line that tells that it serves.
     """
 
     settings: ServiceSettings | GatewaySettings
@@ -59,6 +59,7 @@ class Process:
     jwks: Callable[[], Mapping[str, Any]] | None
     drain: Callable[[], Awaitable[None]]
     says: Mapping[str, str]
+    stop_waiting: Callable[[], None] = lambda: None
 
 
 async def serve(process: Process, announce: Serving) -> None:
@@ -100,7 +101,7 @@ async def _end(process: Process, server: grpc.aio.Server, health: Health) -> Non
     """Take no more, and end what was taken, as far as its time goes."""
     logger.info("draining")
     limit = process.settings.drain_seconds
-    await stop_taking_calls(server, health, limit)
+    await stop_taking_calls(server, health, limit, process.stop_waiting)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.drain(), limit)
     logger.info("ended")
@@ -112,10 +113,13 @@ def _tell(process: Process, grpc_address: str, http_address: str) -> None:
     logger.info("serving", grpc=grpc_address, http=http_address, **process.says)
 
 
-async def stop_taking_calls(server: grpc.aio.Server, health: Health, limit_seconds: float) -> None:
+async def stop_taking_calls(
+    server: grpc.aio.Server, health: Health, limit_seconds: float, stop_waiting: Callable[[], None]
+) -> None:
     """Send clients elsewhere, take the calls that are on their way, and give all so many seconds to end."""
     await health.stop_serving()
     await asyncio.sleep(LAST_CALLS_SECONDS)
+    stop_waiting()  # no sooner: who is told to ask again, and is still taken here, would come back at once
     await server.stop(limit_seconds)
 
 

@@ -12,7 +12,7 @@ from interlock.ports import Listings
 
 EVERY_SECONDS = 1.0
 AT_ONCE = 200
-"""Of more, the rest has its turn a second later. Nobody can approve them: who looks at one sees that its time is over."""
+"""The rest has its turn a second later. Nobody can approve it: who looks at one sees that its time is over."""
 
 
 async def expire_regularly(listings: Listings, changing: Changing, *, every_seconds: float) -> NoReturn:

@@ -5,12 +5,15 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from interlock.core import record as records
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.record import RecordType
 from interlock.ports import RecordReader
+
+Key = TypeVar("Key")
 
 EVERY_SECONDS = 0.2
 """How often the end of the log is looked at for what other replicas have changed, while somebody waits."""
@@ -128,10 +131,8 @@ class Waiters:
         self._waiting[approval_id].discard(waiter)
         if not self._waiting[approval_id]:
             del self._waiting[approval_id]
-        for counter, key in ((self._agents, (caller.tenant, caller.name)), (self._tenants, caller.tenant)):
-            counter[key] -= 1  # type: ignore[index]  # each counter with a key of its own
-            if not counter[key]:  # type: ignore[index]  # as above
-                del counter[key]  # type: ignore[arg-type]  # as above
+        _take_one(self._agents, (caller.tenant, caller.name))
+        _take_one(self._tenants, caller.tenant)
         if not self._waiting and self._watching:
             self._watching.cancel()
             self._watching = None
@@ -157,3 +158,9 @@ class Waiters:
                 self.wake(records.fields(each).get("approval_id", ""))
             seen = page[-1].log_index + 1 if len(page) == AT_ONCE else size
         return seen
+
+
+def _take_one(counter: Counter[Key], key: Key) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

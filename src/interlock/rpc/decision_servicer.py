@@ -25,7 +25,7 @@ LARGEST_BATCH = 256
 
 
 class DecisionServicer:
-    """Decide, DecideBatch, ReportOutcome, ListTools, and what there is to do with sessions."""
+    """Decide, DecideBatch, what may follow an escalate, ReportOutcome, ListTools, and the calls of sessions."""
 
     service = pb.DESCRIPTOR.services_by_name["DecisionService"]
 
@@ -34,14 +34,21 @@ class DecisionServicer:
         *,
         normalize: Callable[[RawProposal | RawPlan], Proposal | PlanProposal],
         coalescer: Coalescer[Proposal | PlanProposal, Decision],
+        wait: Callable[[str, Caller, float], Awaitable[Decision]],
+        withdraw: Callable[[str, Caller], Awaitable[str]],
         report: Callable[[Outcome, Caller], Awaitable[Record]],
         sessions: Sessions,
         offering: Offering,
         meter: Meter,
     ) -> None:
-        """`normalize` knows the catalog, `coalescer` decides, `report` records an outcome, `offering` lists tools."""
+        """`normalize` knows the catalog, `coalescer` decides, `report` records an outcome, `offering` lists tools.
+
+        `wait` takes a decision_id, whose it is and the seconds that it may take; `withdraw` gives the approval_id.
+        """
         self._normalize = normalize
         self._coalescer = coalescer
+        self._wait = wait
+        self._withdraw = withdraw
         self._report = report
         self._sessions = sessions
         self._offering = offering
@@ -71,6 +78,20 @@ class DecisionServicer:
                 self._result(item if isinstance(item, InterlockError) else next(answers)) for item in read
             ]
         )
+
+    async def wait_decision(self, request: pb.WaitDecisionRequest, call: Call) -> pb.WaitDecisionResponse:
+        """What an escalated decision has come to, once its approval has changed."""
+        caller = caller_of(call, CallerKind.AGENT)
+        decided = await self._wait(request.decision_id, caller, call.limit_seconds)
+        return pb.WaitDecisionResponse(decision=wire.decision(decided))
+
+    async def withdraw_decision(
+        self, request: pb.WithdrawDecisionRequest, call: Call
+    ) -> pb.WithdrawDecisionResponse:
+        """An escalated proposal, taken back."""
+        caller = caller_of(call, CallerKind.AGENT)
+        withdrawn = await self._withdraw(request.decision_id, caller)
+        return pb.WithdrawDecisionResponse(approval_id=withdrawn)
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, call: Call) -> pb.ReportOutcomeResponse:
         """What a gateway did."""

@@ -19,6 +19,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
 from interlock.core.freeze import Freeze
 from interlock.core.identity import Credential
+from interlock.core.named_files import ABSENT
 from interlock.core.outcome import Finding, Outcome, OutcomeKind, Reconciliation
 from interlock.core.policy_input import PolicyInput
 from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, head_after
@@ -344,14 +345,14 @@ class OpenVault:
 
 
 class NoFiles:
-    """ports.FileDigests over `contents`, SHA-256 by path; nothing unless a test puts something there."""
+    """ports.FileDigests over `contents`, what is found by path; `absent` unless a test puts something there."""
 
     def __init__(self, contents: Mapping[str, str] | None = None) -> None:
         self.contents = dict(contents or {})
 
-    async def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
+    async def digests(self, paths: Mapping[str, str]) -> Mapping[str, str]:
         await asyncio.sleep(0)
-        return {path: self.contents[path] for path in paths if path in self.contents}
+        return {path: self.contents.get(path, ABSENT) for path in paths}
 
 
 class MemorySink:

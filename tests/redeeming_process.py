@@ -20,7 +20,7 @@ from interlock.core.errors import InterlockError
 from interlock.core.execution import Call
 from interlock.flows.execute import Executor, Gateway
 from interlock.ports import ToolCall, ToolResult
-from tests.fakes import OneKeyPair, OpenFreezes, ScriptedTools, SettableClock, no_files
+from tests.fakes import NoFiles, OneKeyPair, OpenFreezes, ScriptedTools, SettableClock, no_files
 from tests.tokens import EXPECTED, a_token
 
 PATIENCE_SECONDS = 60.0
@@ -55,6 +55,7 @@ def an_executor(ledger: PostgresLedger, tools: ScriptedTools) -> Executor:
             tools=tools,
             freezes=OpenFreezes(),
             resolve=no_files,
+            files=NoFiles(),
             clock=SettableClock(),
             identifiers=RandomIdentifiers(),
             limit_seconds=PATIENCE_SECONDS,

@@ -118,6 +118,18 @@ class Listings(Protocol):
         ...
 
 
+class NotDelivered(Exception):
+    """A webhook did not take what it was sent; the message says why, and nothing of what was sent or where to."""
+
+
+class WebhookSender(Protocol):
+    """Sending to webhooks, by their names."""
+
+    async def send(self, webhook: str, delivery_id: str, body: bytes) -> None:
+        """Send the body, UTF-8 JSON, once, in bounded time. Raises NotDelivered unless the webhook said that it has it."""
+        ...
+
+
 class RecordReader(Protocol):
     """Reading the decision log."""
 
@@ -167,10 +179,10 @@ class Vault(Protocol):
 class FileDigests(Protocol):
     """Looks into files that arguments name."""
 
-    async def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """SHA-256 (hexadecimal) of each regular file's content, by its path; what is no such file is left out.
+    async def digests(self, paths: Mapping[str, str]) -> Mapping[str, str]:
+        """What is found at each canonical path (core.named_files); `paths` has the folder of each one's root.
 
-        A file that is larger than can be read in time is left out too.
+        Bounded in time and in bytes, and never raises: what was not read is `unread`.
         """
         ...
 

@@ -17,7 +17,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call
 from interlock.core.outcome import OutcomeKind
 from interlock.flows.execute import Executor, Gateway
-from tests.fakes import CountingIdentifiers, OneKeyPair, OpenFreezes, SettableClock, no_files
+from tests.fakes import CountingIdentifiers, NoFiles, OneKeyPair, OpenFreezes, SettableClock, no_files
 from tests.tokens import EXPECTED, a_token
 
 ODD_SERVER = Path(__file__).parents[1] / "mcp_servers" / "odd_server.py"
@@ -51,6 +51,7 @@ class Inside:
                 tools=tools,
                 freezes=OpenFreezes(),
                 resolve=no_files,
+                files=NoFiles(),
                 clock=self.clock,
                 identifiers=CountingIdentifiers(f"execution-of-{path.stem}"),
                 limit_seconds=SECONDS,

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from interlock.adapters.command import Commands
+from interlock.adapters.file_digests import FileContents
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.ledger_sqlite import SqliteLedger
 from interlock.adapters.sandbox_place import locate_sandbox
@@ -52,6 +53,7 @@ class Files:
                 tools=Commands(locate_sandbox(), {"commands": {}}),
                 freezes=OpenFreezes(),
                 resolve=resolve_path,
+                files=FileContents(),
                 clock=SettableClock(),
                 identifiers=CountingIdentifiers("execution"),
                 limit_seconds=30.0,

@@ -27,6 +27,7 @@ from tests.contract.web_services import WebService, web_service
 from tests.fakes import (
     CountingIdentifiers,
     MemoryLedger,
+    NoFiles,
     OneKeyPair,
     OpenFreezes,
     ScriptedTools,
@@ -140,6 +141,7 @@ async def a_world(tools: ToolRunner | None = None) -> AsyncIterator[World]:
             tools=tools or connector,
             freezes=OpenFreezes(),
             resolve=no_files,
+            files=NoFiles(),
             clock=SettableClock(),
             identifiers=CountingIdentifiers("execution"),
             limit_seconds=30.0,

@@ -1,37 +1,99 @@
-"""Digests of the files that arguments name, so that an approval is bound to what is in them (case 51)."""
+"""Looks into the files that arguments name, so that an approval is bound to what is in them (case 51).
+
+A look is bounded, for whoever proposes chooses the files: in bytes, and in time, on threads of its own. So a slow or
+hanging file system keeps nothing waiting but looks, and those not for long.
+"""
 
 import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-LARGEST_BYTES = 64 * 1024 * 1024
-"""A larger file is not read: its approval is not bound to its content, and says so."""
+from interlock.adapters.file_paths import LeadsElsewhere, open_exactly
+from interlock.core.named_files import ABSENT, NOT_A_FILE, UNREAD
+
+LARGEST_BYTES = 16 * 1024 * 1024
+"""A larger file is not read."""
+
+MOST_BYTES = 4 * LARGEST_BYTES
+"""So much is read in one look, in the order of the paths; what would be more is not read."""
+
+_LIMIT_SECONDS = 2.0
+_AT_ONCE = 2
+_CHUNK_BYTES = 1024 * 1024
+_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FileContents:
     """ports.FileDigests on the file system that this process sees."""
 
-    async def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """SHA-256 of each regular file that can be read, by path."""
+    def __init__(self, *, limit_seconds: float = _LIMIT_SECONDS) -> None:
+        self._limit = limit_seconds
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="file-digests")
+
+    async def digests(self, paths: Mapping[str, str]) -> Mapping[str, str]:
+        """What is found at each path; all of it `unread` where the look took too long."""
         if not paths:
             return {}
-        return await asyncio.to_thread(_digests, paths)
+        look = _Look(paths)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, look.run)
+        try:
+            return await asyncio.wait_for(running, self._limit)
+        except TimeoutError:
+            return dict.fromkeys(paths, UNREAD)
+        finally:
+            look.wanted = False
 
 
-def _digests(paths: Sequence[str]) -> dict[str, str]:
-    return {path: digest for path in paths if (digest := _digest(path))}
+@dataclass(slots=True)
+class _Look:
+    """One look: so many bytes are left to be read; once it is not `wanted` any more it ends soon."""
 
+    paths: Mapping[str, str]
+    left: int = MOST_BYTES
+    wanted: bool = True
 
-def _digest(path: str) -> str:
-    """The digest of a regular file; empty for anything else. Never follows a link, waits for a pipe or a device."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_BYTES:
-            return ""
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def run(self) -> dict[str, str]:
+        """What is found at each path."""
+        return {path: self._found(path, self.paths[path]) for path in sorted(self.paths)}
+
+    def _found(self, path: str, folder: str) -> str:
+        """Never follows a link, and never opens a pipe or a device."""
+        if not self.wanted:
+            return UNREAD
+        try:
+            place = open_exactly(folder, path)
+        except FileNotFoundError:
+            return ABSENT
+        except LeadsElsewhere:
+            return UNREAD
+        try:
+            return self._digest(place) if stat.S_ISREG(os.fstat(place).st_mode) else NOT_A_FILE
+        except OSError:  # no rights, or it has nothing to give
+            return UNREAD
+        finally:
+            os.close(place)
+
+    def _digest(self, place: int) -> str:
+        limit = min(LARGEST_BYTES, self.left)
+        if os.fstat(place).st_size > limit:
+            return UNREAD
+        # The very file that was looked at, whatever stands at its path by now.
+        descriptor = os.open(f"/proc/self/fd/{place}", _TO_READ)
+        try:
+            size, digest = self._read(descriptor, limit)
+        finally:
+            os.close(descriptor)
+        self.left -= min(size, limit)
+        return digest if self.wanted and size <= limit else UNREAD
+
+    def _read(self, descriptor: int, limit: int) -> tuple[int, str]:
+        """How much was read, and its digest; a file that grows meanwhile is not read much beyond the limit."""
+        digest, size = hashlib.sha256(), 0
+        while self.wanted and size <= limit and (read := os.read(descriptor, _CHUNK_BYTES)):
+            digest.update(read)
+            size += len(read)
+        return size, digest.hexdigest()

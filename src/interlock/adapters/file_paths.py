@@ -74,6 +74,26 @@ def open_beneath(folder: str, canonical: str) -> int:
         os.close(root)
 
 
+def open_exactly(folder: str, canonical: str) -> int:
+    """A descriptor (O_PATH) of what is at the canonical path beneath the folder; nothing of it is opened.
+
+    Raises FileNotFoundError where nothing is there, LeadsElsewhere where it cannot be reached beneath the folder.
+    """
+    names = split(canonical)[len(split(folder)) :]
+    try:
+        root = os.open(folder, _FOLDER)
+    except OSError as error:
+        raise LeadsElsewhere(f"the root is not there: {error.strerror}") from error
+    try:
+        return _openat2(root, "/".join(names) or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(canonical) from None
+    except OSError as error:
+        raise LeadsElsewhere(str(error.strerror)) from error
+    finally:
+        os.close(root)
+
+
 class _Problem(Exception):
     def __init__(self, problem: DestinationProblem) -> None:
         super().__init__(problem)

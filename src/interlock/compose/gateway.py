@@ -11,6 +11,7 @@ from interlock.adapters import catalog_files
 from interlock.adapters.backoff import jittered
 from interlock.adapters.clock import RandomIdentifiers, SystemClock
 from interlock.adapters.connectors import Connectors
+from interlock.adapters.file_digests import FileContents
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.freeze_watch import FreezeWatch
 from interlock.adapters.mcp_client_requests import ClientRequests
@@ -118,6 +119,7 @@ async def open_gateway(
                 tools=tools,
                 freezes=freezes,
                 resolve=resolve_path,
+                files=FileContents(),
                 clock=SystemClock(),
                 identifiers=RandomIdentifiers(),
                 limit_seconds=gateway.longest_execution_seconds,

@@ -16,7 +16,7 @@ class ShownCall:
 
     `arguments_json` is in canonical form, with each sensitive value replaced by `{"concealed": digest}`; `concealed`
     are JSON Pointers to these. Where there are none, `arguments_digest` is the digest of `arguments_json`. `files` are
-    SHA-256 digests (hexadecimal) by canonical path.
+    SHA-256 digests (hexadecimal) by canonical path, or words of core.named_files.FOUND.
     """
 
     step_id: str

@@ -49,8 +49,8 @@ class OpenApproval:
     """The DraftChange of an escalated decision: it opens an approval, or joins the one that waits for the same.
 
     Where too many wait, the decision becomes a deny: `lacking` says so. `joined` is the approval that it joined in the
-    last run, empty for none. `sealed_request` is what the agent sent, to be decided again without it; `files` are
-    digests of the files that its arguments name.
+    last run, empty for none. `sealed_request` is what the agent sent, to be decided again without it; `files` is what
+    was found of the files that its arguments name, as it may be told (core.named_files).
     """
 
     approval: Approval

@@ -1,6 +1,6 @@
 """A proposal is escalated: an approval is made ready, to be opened or joined in the transaction that records it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from interlock.core.approval_answer import (
     EscalatedReasonInput,
     MostPending,
 )
-from interlock.core.approval_binding import Asked, binding_of, group_of, name_of, paths_of
+from interlock.core.approval_binding import Asked, binding_of, group_of, name_of, paths_of, told_files
 from interlock.core.approving import OpenApproval
 from interlock.core.decision import Evaluated
 from interlock.core.errors import InterlockError
@@ -162,7 +162,7 @@ async def _opening(
     first = attempts[0]
     assert isinstance(first.answer, Evaluated)
     assert asked.raw is not None
-    files: Mapping[str, str] = await escalating.files.digests(paths_of(asked))
+    files = await escalating.files.digests(paths_of(asked))
     binding = binding_of(asked, user=first.observed.user, policy_revision=first.answer.revision, files=files)
     decision_id = asked.decision_id if isinstance(asked, PlanProposal) else escalating.identifiers.new()
     approval = Approval(
@@ -187,7 +187,7 @@ async def _opening(
     )
     return OpenApproval(
         approval=approval,
-        files=files,
+        files=told_files(asked, files),
         most_pending=terms.most_pending,
         sealed_request=escalating.vault.seal(kept_request.encode(asked.raw), decision_id),
         at=now,

@@ -115,9 +115,9 @@ async def execute(call: Call, gateway: Gateway, withdrawn: Withdrawn = None) -> 
     """Run the call that the token permits, once; `withdrawn` tells that its caller no longer wants it.
 
     Raises InterlockError: a TOKEN_* reason, CALL_MISMATCH, MALFORMED_ARGUMENTS, CATALOG_MISMATCH,
-    DESTINATION_CHANGED, FILE_CHANGED, ADDRESS_REFUSED, TOOL_DRIFTED or OBLIGATION_UNSUPPORTED where it is refused, which is
-    reported once for each token and reason, and of a token that was redeemed here only as TOKEN_ALREADY_REDEEMED;
-    one of NO_VERDICT_ON_THE_CALL where it may be tried again. Nothing ran then.
+    DESTINATION_CHANGED, FILE_CHANGED, ADDRESS_REFUSED, TOOL_DRIFTED or OBLIGATION_UNSUPPORTED where it is refused,
+    which is reported once for each token and reason, and of a token that was redeemed here only as
+    TOKEN_ALREADY_REDEEMED; one of NO_VERDICT_ON_THE_CALL where it may be tried again. Nothing ran then.
     """
     await gateway.keys.ensure(token.key_id(call.execution_token))
     claims = token.authenticate(call.execution_token, gateway.keys)

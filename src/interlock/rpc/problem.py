@@ -34,6 +34,7 @@ STATUSES: Mapping[ErrorReason, int] = {
     ErrorReason.TOKEN_FROZEN: _FORBIDDEN,
     ErrorReason.TOOL_DRIFTED: _FORBIDDEN,
     ErrorReason.DESTINATION_CHANGED: _FORBIDDEN,
+    ErrorReason.FILE_CHANGED: _FORBIDDEN,
     ErrorReason.ADDRESS_REFUSED: _FORBIDDEN,
     ErrorReason.STEP_NOT_DUE: _UNAVAILABLE,
     ErrorReason.FREEZES_UNKNOWN: _UNAVAILABLE,

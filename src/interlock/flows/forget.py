@@ -21,7 +21,7 @@ async def forget_regularly(state: SessionState, clock: Clock, *, every_seconds: 
 
 
 async def forget(state: SessionState, clock: Clock) -> int:
-    """Forget all that is over now. How many cells were forgotten. Raises InterlockError."""
+    """Forget all that is over now. How many cells and lines were forgotten. Raises InterlockError."""
     forgotten = 0
     while count := await state.prune(clock.now(), limit=AT_ONCE):
         forgotten += count

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,6 +21,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller, CallerKind
 from interlock.rpc.endpoint import Call, Deadlines, service_handler
 from interlock.v1 import (
+    approval_service_pb2,
     audit_service_pb2,
     control_service_pb2,
     decision_pb2,
@@ -139,6 +141,8 @@ class Decisions:
     def __init__(self) -> None:
         self.decide = Script(decides())
         self.decide_batch = Script(allows_all)
+        self.wait_decision = Script(hangs)
+        self.withdraw_decision = Script(hangs)
         self.report_outcome = Script(hangs)
         self.start_session = Script(hangs)
         self.get_session = Script(hangs)
@@ -171,6 +175,17 @@ class Control:
         self.list_freezes = Script(gives(control_service_pb2.ListFreezesResponse()))
 
 
+class Approvals:
+    service = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"]
+
+    def __init__(self) -> None:
+        self.list_approvals = Script(gives(approval_service_pb2.ListApprovalsResponse()))
+        self.get_approval = Script(hangs)
+        self.resolve_approval = Script(hangs)
+        self.list_standing_approvals = Script(gives(approval_service_pb2.ListStandingApprovalsResponse()))
+        self.revoke_standing_approval = Script(hangs)
+
+
 class HealthScript(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """Gives each status once, and the last for ever."""
 
@@ -192,6 +207,7 @@ class Server:
     gateway: Gateway = field(default_factory=Gateway)
     audit: Audit = field(default_factory=Audit)
     control: Control = field(default_factory=Control)
+    approvals: Approvals = field(default_factory=Approvals)
     health: HealthScript = field(default_factory=HealthScript)
     authorizations: dict[str, list[str | None]] = field(default_factory=dict)
     listener: grpc.aio.Server = field(default_factory=grpc.aio.server)
@@ -204,7 +220,7 @@ class Server:
     async def start(
         self, credentials: grpc.ServerCredentials | None = None, address: str = "127.0.0.1:0"
     ) -> None:
-        for servicer in (self.decisions, self.gateway, self.audit, self.control):
+        for servicer in (self.decisions, self.gateway, self.audit, self.control, self.approvals):
             _, handler = service_handler(
                 servicer,
                 meter=Told(),
@@ -234,15 +250,19 @@ class Asker:
         self.client = client
 
     async def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        call = getattr(self.client, method)
+        call = attrgetter(method)(self.client)
         if isinstance(self.client, AsyncInterlock):
             return await call(*args, **kwargs)
         return await asyncio.to_thread(call, *args, **kwargs)
 
     async def records(self, *args: Any, **kwargs: Any) -> list[Any]:
+        return await self.all("records", *args, **kwargs)
+
+    async def all(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
+        call = attrgetter(method)(self.client)
         if isinstance(self.client, AsyncInterlock):
-            return [each async for each in self.client.records(*args, **kwargs)]
-        return await asyncio.to_thread(lambda client: list(client.records(*args, **kwargs)), self.client)
+            return [each async for each in call(*args, **kwargs)]
+        return await asyncio.to_thread(lambda: list(call(*args, **kwargs)))
 
     async def error(self, method: str, *args: Any, **kwargs: Any) -> InterlockCallError:
         with pytest.raises(InterlockCallError) as caught:

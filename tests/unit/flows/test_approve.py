@@ -1,8 +1,7 @@
 """The story of an approver's answer, on fakes."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,81 +9,19 @@ import pytest
 from interlock.core import record as records
 from interlock.core.approval import ApprovalState, Resolution
 from interlock.core.approval_view import ListQuery
-from interlock.core.decision import Decision, Evaluated, Verdict
+from interlock.core.decision import Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller, CallerKind
-from interlock.core.policy_input import PolicyInput
-from interlock.core.proposal import Proposal
 from interlock.core.record import RecordType
-from interlock.flows.approving import Approving
-from interlock.flows.decide import decide
 from interlock.flows.show_approvals import get_approval, list_approvals
-from tests.approvals import ALICE, BOB, LIMIT_SECONDS, answer, approving, known
-from tests.deciders import a_decider
+from tests.approvals import ALICE, BOB, LIMIT_SECONDS, answer
 from tests.fakes import (
     ONE_APPROVES,
-    MemoryCredentials,
-    MemoryDecisionLog,
-    OneKeyPair,
-    ScriptedEngine,
-    SettableClock,
 )
 from tests.proposals import a_proposal, an_answer
+from tests.unit.flows.approval_world import World
 
 APPROVE, DENY = Resolution.APPROVE, Resolution.DENY
-
-
-def escalates_until_approved(document: PolicyInput) -> Evaluated:
-    """As the stock policy: what people have approved is allowed, anything else that became of it denied."""
-    match document["approval"]:
-        case None:
-            return an_answer("escalate")
-        case {"state": "approved"}:
-            return an_answer("allow")
-        case _:
-            return an_answer("deny")
-
-
-@dataclass
-class World:
-    """A decision service with people to ask."""
-
-    policy: Callable[[PolicyInput], Evaluated | InterlockError] = escalates_until_approved
-    log: MemoryDecisionLog = field(default_factory=MemoryDecisionLog)
-    clock: SettableClock = field(default_factory=SettableClock)
-    credentials: MemoryCredentials = field(default_factory=lambda: known(ALICE, BOB))
-
-    def __post_init__(self) -> None:
-        self.engine = ScriptedEngine(self._answer)
-        self.decider = a_decider(
-            log=self.log,
-            state=self.log.state,
-            engine=self.engine,
-            signer=OneKeyPair(),
-            clock=self.clock,
-            credentials=self.credentials,
-        )
-
-    def _answer(self, document: PolicyInput) -> Evaluated | InterlockError:
-        return self.policy(document)
-
-    @property
-    def parts(self) -> Approving:
-        """What approvers' flows need."""
-        return approving(self.decider, self.log.state)
-
-    async def decide(self, proposal: Proposal) -> Decision:
-        """The decision on one proposal."""
-        [decision] = await decide([proposal], self.decider, limit_seconds=LIMIT_SECONDS)
-        if isinstance(decision, InterlockError):
-            raise decision
-        return decision
-
-    def changes(self) -> list[str]:
-        """What happened to approvals, as the log has it."""
-        return [
-            records.fields(each)["change"] for each in self.log.records if each.type is RecordType.APPROVAL
-        ]
 
 
 async def refused(coroutine: object) -> InterlockError:

@@ -126,7 +126,7 @@ class WebhookSender(Protocol):
     """Sending to webhooks, by their names."""
 
     async def send(self, webhook: str, delivery_id: str, body: bytes) -> None:
-        """Send the body, UTF-8 JSON, once, in bounded time. Raises NotDelivered unless the webhook said that it has it."""
+        """Send the body, JSON, once, in bounded time. Raises NotDelivered unless the webhook says that it has it."""
         ...
 
 

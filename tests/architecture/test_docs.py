@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from interlock.cli.main import application
-from interlock.compose import gateway_settings, settings, settings_parts
+from interlock.compose import gateway_settings, settings, settings_parts, webhook_settings
 from interlock.compose.settings import load_settings
 from interlock.core.errors import ErrorReason
 from interlock.rpc.status import CODES
@@ -27,6 +27,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`[service]`": settings.ServiceSettings,
     "`[service.tls]`": settings_parts.Tls,
     "`[service.policy]`": settings.PolicySettings,
+    "`[[service.webhooks]]`": webhook_settings.WebhookSettings,
     "`[gateway]`": gateway_settings.GatewaySettings,
     "`[gateway.tls]`": settings_parts.Tls,
     "`[gateway.servers.NAME]`": gateway_settings.McpServerSettings,
@@ -88,7 +89,7 @@ def test_no_model_of_settings_is_left_out() -> None:
     """Each part of the settings has a section of its own."""
     parts = {
         value
-        for module in (settings, gateway_settings, settings_parts)
+        for module in (settings, gateway_settings, settings_parts, webhook_settings)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
     }
@@ -126,8 +127,9 @@ def complete_file() -> str:
 def leaves(table: dict[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         yield name
-        if isinstance(value, dict):
-            yield from leaves(value)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dict):
+                yield from leaves(each)
 
 
 # --- errors ----------------------------------------------------------------------------------------------

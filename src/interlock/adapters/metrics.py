@@ -21,6 +21,12 @@ class PrometheusMeter:
         outcomes = Counter(
             "interlock_outcomes", "What came of executions", ["outcome"], registry=self.registry
         )
+        announcements = Counter(
+            "interlock_announcements",
+            "What came of sending to webhooks",
+            ["webhook", "outcome"],
+            registry=self.registry,
+        )
         calls = Histogram(
             "interlock_call_seconds",
             "Time that calls took",
@@ -32,6 +38,7 @@ class PrometheusMeter:
         self._decisions = functools.cache(decisions.labels)
         self._errors = functools.cache(errors.labels)
         self._outcomes = functools.cache(outcomes.labels)
+        self._announcements = functools.cache(announcements.labels)
         self._calls = functools.cache(calls.labels)
 
     def decided(self, verdict: str) -> None:
@@ -45,6 +52,10 @@ class PrometheusMeter:
     def executed(self, outcome: str) -> None:
         """A gateway acted."""
         self._outcomes(outcome).inc()
+
+    def announced(self, webhook: str, outcome: str) -> None:
+        """A webhook was sent something, and this came of it. The names of webhooks are those of the settings."""
+        self._announcements(webhook, outcome).inc()
 
     def failed(self, reason: str) -> None:
         """An error was given."""

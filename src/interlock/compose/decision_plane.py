@@ -25,6 +25,7 @@ from interlock.compose.policy import RunningPolicy, run_policy
 from interlock.compose.process import Process, Serving, background, serve
 from interlock.compose.settings import ServiceSettings, Settings
 from interlock.compose.store import Store, open_store
+from interlock.compose.webhooks import hearers, telling
 from interlock.core.catalog import Catalog
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision
@@ -34,10 +35,12 @@ from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
 from interlock.flows.approving import Approving
+from interlock.flows import expire
 from interlock.flows.attend import Attending
 from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
 from interlock.flows.decide import Decider, decide
+from interlock.flows.expire import expire_regularly
 from interlock.flows.forget import EVERY_SECONDS, forget_regularly
 from interlock.flows.freeze import Freezing
 from interlock.flows.list_tools import Offering
@@ -59,7 +62,7 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
     """Run the decision service until SIGTERM or SIGINT; what was taken by then is answered.
 
     Raises SettingsError, and the errors of what it opens, before it listens: StoreUnusable, SigningKeyError,
-    CatalogError, PolicyBundleError, SidecarError, ServerError.
+    CatalogError, PolicyBundleError, SidecarError, WebhookError, ServerError.
     """
     service = service_of(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -77,6 +80,9 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
         )
         forgetting = forget_regularly(store.state, parts.clock, every_seconds=EVERY_SECONDS)
         await stack.enter_async_context(background(forgetting))
+        expiring = expire_regularly(store.state, parts.approvals.changing, every_seconds=expire.EVERY_SECONDS)
+        await stack.enter_async_context(background(expiring))
+        await stack.enter_async_context(_telling(parts))
         await serve(_process(parts), announce)
 
 
@@ -119,7 +125,13 @@ class Parts:
             self.secret,
             self.normalize,
             woken=self.waiters.wake,
+            hearers=hearers(self.service.webhooks),
         )
+
+
+def _telling(parts: Parts) -> contextlib.AbstractAsyncContextManager[None]:
+    service = parts.service
+    return telling(service.webhooks, parts.store, parts.clock, parts.meter, end_seconds=service.drain_seconds)
 
 
 def _process(parts: Parts) -> Process:

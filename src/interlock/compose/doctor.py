@@ -1,6 +1,7 @@
 """What is wrong with an installation, and what to do about it."""
 
 import asyncio
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from interlock.compose.settings import (
 from interlock.compose.settings_parts import is_loopback
 from interlock.compose.store import look_at_store
 from interlock.compose.user_errors import USER_ERRORS
+from interlock.compose.webhooks import look_at_webhook
 from interlock.core.catalog import Catalog
 from interlock.core.identity import split_credential
 
@@ -66,6 +68,8 @@ def _service(settings: Settings, service: ServiceSettings) -> Iterator[Examinati
     yield _try("policies", lambda: _policies(service))
     yield _private("data folder", service.data_dir)
     yield _try("decision log", lambda: look_at_store(service))
+    for webhook in service.webhooks:
+        yield _try(f"webhook {webhook.name}", functools.partial(look_at_webhook, webhook))
     if (keys_folder(service)).exists():
         yield _try("keys", lambda: ", ".join(f"{key.kid} {key.state}" for key in list_keys(settings)))
 

@@ -26,6 +26,7 @@ from pydantic_settings import (
 from interlock.compose.gateway_settings import GatewaySettings
 from interlock.compose.postgres_settings import check_password, checked_url
 from interlock.compose.settings_parts import Address, Closed, Identifier, Seconds, Tls, is_loopback
+from interlock.compose.webhook_settings import Webhooks, check_names
 
 PREFIX = "INTERLOCK_"
 DEVELOPMENT = "dev"
@@ -89,6 +90,7 @@ class ServiceSettings(Closed):
     batch: Annotated[int, Field(ge=1, le=1024)] = 64
     batches_in_flight: Annotated[int, Field(ge=1, le=16)] = 2
     waiting: Annotated[int, Field(ge=1, le=1_000_000)] = 8_192
+    webhooks: Webhooks = ()
 
     @model_validator(mode="after")
     def _capped(self) -> Self:
@@ -102,6 +104,11 @@ class ServiceSettings(Closed):
     @classmethod
     def _safe_store(cls, url: str) -> str:
         return checked_url(url, crossing="records and credentials' hashes")
+
+    @field_validator("webhooks")
+    @classmethod
+    def _named_webhooks(cls, webhooks: Webhooks) -> Webhooks:
+        return check_names(webhooks)
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:

@@ -16,6 +16,7 @@ from interlock.compose.credentials import CredentialError
 from interlock.compose.executions import ExecutionNotFound
 from interlock.compose.grpc_server import ServerError
 from interlock.compose.settings import SettingsError
+from interlock.compose.webhooks import WebhookError
 from interlock.core.catalog import CatalogError
 from interlock.core.errors import InterlockError
 from interlock.core.policy_pin import PolicyRollback
@@ -41,4 +42,5 @@ USER_ERRORS = (
     SigningKeyError,
     StoreUnavailable,
     StoreUnusable,
+    WebhookError,
 )

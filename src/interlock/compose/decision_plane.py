@@ -34,13 +34,12 @@ from interlock.core.policy_pin import Activation
 from interlock.core.proposal import Proposal, RawProposal
 from interlock.core.session import TERMS_KEY_BYTES, Measuring
 from interlock.core.store_secret import ShareSecret
-from interlock.flows.approving import Approving
 from interlock.flows import expire
+from interlock.flows.approving import Approving
 from interlock.flows.attend import Attending
 from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
 from interlock.flows.decide import Decider, decide
-from interlock.flows.expire import expire_regularly
 from interlock.flows.forget import EVERY_SECONDS, forget_regularly
 from interlock.flows.freeze import Freezing
 from interlock.flows.list_tools import Offering
@@ -80,7 +79,9 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
         )
         forgetting = forget_regularly(store.state, parts.clock, every_seconds=EVERY_SECONDS)
         await stack.enter_async_context(background(forgetting))
-        expiring = expire_regularly(store.state, parts.approvals.changing, every_seconds=expire.EVERY_SECONDS)
+        expiring = expire.expire_regularly(
+            store.state, parts.approvals.changing, every_seconds=expire.EVERY_SECONDS
+        )
         await stack.enter_async_context(background(expiring))
         await stack.enter_async_context(_telling(parts))
         await serve(_process(parts), announce)

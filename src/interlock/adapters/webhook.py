@@ -45,11 +45,17 @@ class HttpWebhooks:
     """ports.WebhookSender. Made by `http_webhooks`."""
 
     def __init__(
-        self, endpoints: Mapping[str, Endpoint], clients: Mapping[str, httpx2.AsyncClient], clock: Clock
+        self,
+        endpoints: Mapping[str, Endpoint],
+        clients: Mapping[str, httpx2.AsyncClient],
+        clock: Clock,
+        *,
+        limit_seconds: float,
     ) -> None:
         self._endpoints = endpoints
         self._clients = clients
         self._clock = clock
+        self._limit_seconds = limit_seconds
 
     async def send(self, webhook: str, delivery_id: str, body: bytes) -> None:
         """Post it. Only a status of 2xx is a yes; a redirect is none, and of an answer's body nothing is read."""
@@ -59,7 +65,7 @@ class HttpWebhooks:
             headers[SIGNATURE_HEADER] = signature(endpoint.secrets, body, self._clock.now())
         try:
             async with (
-                asyncio.timeout(SEND_SECONDS),
+                asyncio.timeout(self._limit_seconds),
                 self._clients[webhook].stream(
                     "POST", endpoint.url, content=body, headers=headers
                 ) as response,
@@ -75,7 +81,9 @@ class HttpWebhooks:
 
 
 @contextlib.asynccontextmanager
-async def http_webhooks(endpoints: Mapping[str, Endpoint], clock: Clock) -> AsyncIterator[HttpWebhooks]:
+async def http_webhooks(
+    endpoints: Mapping[str, Endpoint], clock: Clock, *, limit_seconds: float = SEND_SECONDS
+) -> AsyncIterator[HttpWebhooks]:
     """Senders to these endpoints until the end of the block, each with connections of its own.
 
     Certificates are checked with the authorities of the system. Proxies of the environment are not used.
@@ -83,7 +91,7 @@ async def http_webhooks(endpoints: Mapping[str, Endpoint], clock: Clock) -> Asyn
     tls = ssl.create_default_context()
     async with contextlib.AsyncExitStack() as stack:
         clients = {name: await stack.enter_async_context(_client(tls)) for name in endpoints}
-        yield HttpWebhooks(endpoints, clients, clock)
+        yield HttpWebhooks(endpoints, clients, clock, limit_seconds=limit_seconds)
 
 
 def _client(tls: ssl.SSLContext) -> httpx2.AsyncClient:
@@ -92,6 +100,6 @@ def _client(tls: ssl.SSLContext) -> httpx2.AsyncClient:
         verify=tls,
         trust_env=False,
         follow_redirects=False,
-        timeout=SEND_SECONDS,
+        timeout=None,  # `send` sets the only one
         limits=httpx2.Limits(max_connections=CONNECTIONS),
     )

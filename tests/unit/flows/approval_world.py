@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from interlock.core import record as records
+from interlock.core.announcing import Hearer
 from interlock.core.decision import Decision, Evaluated
 from interlock.core.errors import InterlockError
 from interlock.core.policy_input import PolicyInput
@@ -45,6 +46,7 @@ class World:
     credentials: MemoryCredentials = field(default_factory=lambda: known(ALICE, BOB))
     keys: OneKeyPair = field(default_factory=OneKeyPair)
     identifiers: CountingIdentifiers = field(default_factory=CountingIdentifiers)
+    hearers: tuple[Hearer, ...] = ()
 
     def __post_init__(self) -> None:
         self.engine = ScriptedEngine(self._answer)
@@ -60,6 +62,7 @@ class World:
             clock=self.clock,
             identifiers=self.identifiers,
             credentials=self.credentials,
+            hearers=self.hearers,
         )
 
     def _answer(self, document: PolicyInput) -> Evaluated | InterlockError:

@@ -6,6 +6,7 @@ from functools import partial
 from interlock.core.announcing import Hearer
 from interlock.core.catalog import Catalog
 from interlock.core.conclusion import Terms
+from interlock.core.destinations import ResolvePath
 from interlock.core.plan import normalize_request
 from interlock.core.session import Measuring
 from interlock.flows.change_approval import Changing
@@ -16,6 +17,7 @@ from interlock.ports import (
     Clock,
     Credentials,
     DecisionLog,
+    FileDigests,
     Identifiers,
     PolicyEngine,
     SessionState,
@@ -38,7 +40,8 @@ def a_decider(
     terms: Terms = TERMS,
     measuring: Measuring = MEASURING,
     woken: Callable[[str], None] = lambda _: None,
-    files: "NoFiles | None" = None,
+    files: FileDigests | None = None,
+    resolve: ResolvePath = no_files,
     hearers: tuple[Hearer, ...] = (),
 ) -> Decider:
     """The flow. `log` reads records too. Arguments that name files name none, unless `files` knows them."""
@@ -67,7 +70,7 @@ def a_decider(
                 normalize_request,
                 catalog=catalog,
                 conceal=lambda data: f"concealed-{len(data)}",
-                resolve=no_files,
+                resolve=resolve,
             ),
         ),
     )

@@ -30,15 +30,23 @@ _TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 class FileContents:
     """ports.FileDigests on the file system that this process sees."""
 
-    def __init__(self, *, limit_seconds: float = _LIMIT_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        limit_seconds: float = _LIMIT_SECONDS,
+        largest_bytes: int = LARGEST_BYTES,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self._limit = limit_seconds
+        self._largest = largest_bytes
+        self._most = most_bytes
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="file-digests")
 
     async def digests(self, paths: Mapping[str, str]) -> Mapping[str, str]:
         """What is found at each path; all of it `unread` where the look took too long."""
         if not paths:
             return {}
-        look = _Look(paths)
+        look = _Look(paths, largest=self._largest, left=self._most)
         running = asyncio.get_running_loop().run_in_executor(self._threads, look.run)
         try:
             return await asyncio.wait_for(running, self._limit)
@@ -50,10 +58,11 @@ class FileContents:
 
 @dataclass(slots=True)
 class _Look:
-    """One look: so many bytes are left to be read; once it is not `wanted` any more it ends soon."""
+    """One look: so many bytes are `left` to be read; once it is not `wanted` any more it ends soon."""
 
     paths: Mapping[str, str]
-    left: int = MOST_BYTES
+    largest: int
+    left: int
     wanted: bool = True
 
     def run(self) -> dict[str, str]:
@@ -78,7 +87,7 @@ class _Look:
             os.close(place)
 
     def _digest(self, place: int) -> str:
-        limit = min(LARGEST_BYTES, self.left)
+        limit = min(self.largest, self.left)
         if os.fstat(place).st_size > limit:
             return UNREAD
         # The very file that was looked at, whatever stands at its path by now.

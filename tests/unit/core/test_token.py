@@ -110,6 +110,31 @@ def test_accepts_a_good_token() -> None:
     assert check(forge()).model_dump(mode="json", exclude_none=True) == PAYLOAD
 
 
+def test_accepts_the_approval_and_its_files() -> None:
+    """A token that came of an approval names it, and binds the files that people approved (case 51)."""
+    payload = {**PAYLOAD, "approval_id": "approval-1", "files": "f" * 43}
+    claims = check(forge(payload=payload))
+    assert (claims.approval_id, claims.files) == ("approval-1", "f" * 43)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"approval_id": ""},
+        {"approval_id": "Approval 1"},
+        {"approval_id": ["approval-1"]},
+        {"files": ""},
+        {"files": "f" * 42},
+        {"files": {"/srv/script": "f" * 64}},
+        {"approval": "approval-1"},
+    ],
+    ids=str,
+)
+def test_refuses_an_approval_that_is_not_one(claim: dict[str, Any]) -> None:
+    """What stands in the place of an approval or of its files is exact, or the token is malformed (cases 37, 38)."""
+    assert refusal(forge(payload={**PAYLOAD, **claim})).reason is ErrorReason.TOKEN_MALFORMED
+
+
 # 1. Size and shape
 
 

@@ -30,6 +30,7 @@ from interlock.client.values import (
     StepDecision,
     ToolCall,
 )
+from interlock.client.waiting import Wait, is_pending
 from interlock.v1.approval_service_pb2_grpc import ApprovalServiceStub
 from interlock.v1.audit_service_pb2 import GetRecordRequest
 from interlock.v1.audit_service_pb2_grpc import AuditServiceStub
@@ -40,6 +41,7 @@ from interlock.v1.decision_service_pb2 import (
     RecordStepsRequest,
     RecordStepsResponse,
     StartSessionRequest,
+    WithdrawDecisionRequest,
 )
 from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
 from interlock.v1.gateway_service_pb2_grpc import GatewayServiceStub
@@ -176,6 +178,35 @@ class AsyncInterlock(BaseClient[grpc.aio.Channel]):
         call, read, attempt = self._executions.Execute, messages.read_execution, self._only_attempt(timeout)
         return await self._ask(call, request, read, attempt, NO_METADATA, decision_id=named)
 
+    async def wait_decision(self, decision: Decision | str, *, timeout: float) -> Decision:
+        """Wait at most `timeout` seconds for what people say to an escalated decision: what is decided then.
+
+        That is a decision of its own, whose token is for its `edited_arguments` where it has some. After the time it is
+        the escalated decision as it stands, to be waited for again; asking with the same request_id tells it, too.
+        `decision` may be a decision_id; one that waits for nobody is answered at once.
+        """
+        attempts = self._attempts_at_waiting(timeout)
+        wait, read = Wait(decision, attempts), partial(messages.read_waited, waited_for=decision)
+        while True:
+            call = self._decisions.WaitDecision
+            told = await self._ask(call, wait.request, read, attempts, self._metadata)
+            pause = wait.pause_after(told)
+            if pause is None:
+                return told
+            await asyncio.sleep(pause)
+
+    async def withdraw(self, decision: Decision | str, *, timeout: float | None = None) -> str:
+        """Take an escalated proposal back, so that nobody is asked any more; the approval_id that was withdrawn.
+
+        Empty where the proposal only joined an approval that another one opened: that stays. Raises
+        InterlockCallError: APPROVAL_CLOSED where there is nothing to withdraw any more.
+        """
+        named = decision if isinstance(decision, str) else decision.decision_id
+        request, call = WithdrawDecisionRequest(decision_id=named), self._decisions.WithdrawDecision
+        return await self._ask(
+            call, request, messages.read_withdrawn, self._attempts(timeout), self._metadata
+        )
+
     async def run(
         self,
         tool: str,
@@ -183,17 +214,25 @@ class AsyncInterlock(BaseClient[grpc.aio.Channel]):
         *,
         request_id: str | None = None,
         timeout: float | None = None,
+        wait_seconds: float = 0.0,
         **fields: Unpack[ProposalFields],
     ) -> Run:
-        """Decide, then execute where the decision is an allow. `timeout` holds for each of the two.
+        """Decide, wait for people where it is escalated, then execute where the decision is an allow.
 
-        The parameters are those of `decide`; raises as `decide` and `execute` do.
+        `timeout` holds for deciding and for executing, each; `wait_seconds` for waiting in between, 0 for not at all.
+        Where an approver changed the arguments, those are executed: see `edited_arguments` of the decision. The other
+        parameters are those of `decide`; raises as `decide`, `wait_decision` and `execute` do.
         """
         self._gateway_target()
         decision = await self.decide(tool, arguments, request_id=request_id, timeout=timeout, **fields)
+        if wait_seconds and is_pending(decision):
+            decision = await self.wait_decision(decision, timeout=wait_seconds)
         if not decision.allowed:
             return Run(decision=decision, execution=None)
-        execution = await self.execute(decision, tool, arguments, timeout=timeout)
+        edited = decision.edited_arguments
+        execution = await self.execute(
+            decision, tool, arguments if edited is None else edited, timeout=timeout
+        )
         return Run(decision=decision, execution=execution)
 
     async def list_tools(self, gateway: str = "", *, timeout: float | None = None) -> list[str]:
@@ -356,7 +395,7 @@ class AsyncInterlock(BaseClient[grpc.aio.Channel]):
     ) -> Value:
         while True:
             try:
-                answer = read(await call(request, timeout=attempts.remaining(), metadata=metadata))
+                answer = read(await call(request, timeout=attempts.next_seconds(), metadata=metadata))
             except grpc.RpcError as error:
                 failure = from_rpc(error, method=method_of(request))
             except InterlockCallError as error:

@@ -14,6 +14,7 @@ from interlock.client.messages import decide_request, plan_request, step_request
 from interlock.client.plan_values import PlanStep
 from interlock.client.retry import Attempts, Throttle
 from interlock.client.values import Decision, ProposalFields, ToolCall, new_request_id
+from interlock.client.waiting import LONGEST_CALL_SECONDS
 from interlock.v1 import decision_service_pb2 as pb
 
 NO_METADATA: tuple[tuple[str, str], ...] = ()
@@ -79,6 +80,9 @@ class BaseClient(ABC, Generic[Channel]):
 
     def _attempts(self, timeout: float | None) -> Attempts:
         return Attempts(seconds=self._seconds(timeout), throttle=self._throttle)
+
+    def _attempts_at_waiting(self, seconds: float) -> Attempts:
+        return Attempts(seconds=_positive(seconds), throttle=self._throttle, each=LONGEST_CALL_SECONDS)
 
     def _only_attempt(self, timeout: float | None) -> Attempts:
         # A lost reply must not be guessed at: the tool may have run, and presenting the token once more would

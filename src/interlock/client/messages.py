@@ -186,6 +186,26 @@ def read_batch(
     return [_item(result, request) for result, request in zip(response.results, requests, strict=True)]
 
 
+@understood("WaitDecision")
+def read_waited(
+    response: decision_service_pb2.WaitDecisionResponse, waited_for: values.Decision | str
+) -> values.Decision:
+    """What the decision has come to."""
+    told = _told(response.decision)
+    if isinstance(waited_for, values.Decision):
+        if told.request_id != waited_for.request_id:
+            raise ValueError("the decision is one on another request")
+        if {each.step_id for each in told.steps} != {each.step_id for each in waited_for.steps}:
+            raise ValueError("the decision is one on other steps")
+    return told
+
+
+@understood("WithdrawDecision")
+def read_withdrawn(response: decision_service_pb2.WithdrawDecisionResponse) -> str:
+    """The approval that was withdrawn; empty where none was."""
+    return response.approval_id
+
+
 @understood("Execute")
 def read_execution(response: gateway_service_pb2.ExecuteResponse) -> values.Execution:
     """What happened at the gateway."""
@@ -305,13 +325,19 @@ def _read_item(
 
 
 def _decision(message: decision_pb2.Decision, request: decision_service_pb2.DecideRequest) -> values.Decision:
+    told = _told(message)
+    if told.request_id != request.request_id:
+        raise ValueError("the decision is one on another request")
+    if {each.step_id for each in told.steps} != {each.step_id for each in request.proposal.plan.steps}:
+        raise ValueError("the decision is one on other steps")
+    return told
+
+
+def _told(message: decision_pb2.Decision) -> values.Decision:
     verdict = VERDICTS.get(message.verdict)
     if verdict is None:
         raise ValueError(f"verdict `{message.verdict}` is not known")
-    if message.request_id != request.request_id:
-        raise ValueError("the decision is one on another request")
-    if {each.step_id for each in message.steps} != {each.step_id for each in request.proposal.plan.steps}:
-        raise ValueError("the decision is one on other steps")
+    edited = message.edited_arguments_json
     expires = moment(message.token_expire_time) if message.HasField("token_expire_time") else None
     return values.Decision(
         decision_id=message.decision_id,
@@ -327,6 +353,7 @@ def _decision(message: decision_pb2.Decision, request: decision_service_pb2.Deci
         retry_after=_retry_after(message),
         state_digest=message.state_digest,
         approval_id=message.approval_id,
+        edited_arguments=json_object(edited, "edited_arguments_json") if edited else None,
         steps=tuple(map(_step, message.steps)),
     )
 

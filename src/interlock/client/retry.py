@@ -4,6 +4,7 @@ Backoff and throttle are those of gRPC's retry design (gRFC A6), kept here rathe
 they know neither RetryInfo nor which calls may be made twice.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class Throttle:
 
 
 class Attempts:
-    """The attempts at one call, all of them within `seconds`."""
+    """The attempts at one call, all of them within `seconds`, and none of them longer than `each`."""
 
     def __init__(
         self,
@@ -48,7 +49,9 @@ class Attempts:
         throttle: Throttle,
         clock: Callable[[], float] = time.monotonic,
         jitter: Jitter = random.uniform,
+        each: float = math.inf,
     ) -> None:
+        self._each = each
         self._clock, self._jitter = clock, jitter
         self._throttle = throttle
         self._end = clock() + seconds
@@ -57,6 +60,10 @@ class Attempts:
     def remaining(self) -> float:
         """Seconds until the deadline."""
         return self._end - self._clock()
+
+    def next_seconds(self) -> float:
+        """Seconds that the next attempt may take."""
+        return min(self.remaining(), self._each)
 
     def wait_after(self, failure: InterlockCallError) -> float | None:
         """Seconds to wait before the next attempt; None where the failure is the call's end.

@@ -156,8 +156,10 @@ class Decision:
     place of the decision's record in the decision log, from 0. `retry_after` is how many seconds to wait before
     the same is proposed again, None where waiting does not help. `state_digest` is that of the session after
     this decision, for the next proposal. `approval_id` names the approval that an escalate waits for, empty
-    otherwise. `steps` are those of a plan, in its order: each token is with its step, and `arguments_digest` covers
-    all of them. Raises ValueError where verdict and tokens contradict each other.
+    otherwise. `edited_arguments` are what an approver put in the place of the proposed arguments, None where nobody
+    did: the token is for them, and `arguments_digest` is theirs. `steps` are those of a plan, in its order: each token
+    is with its step, and `arguments_digest` covers all of them. Raises ValueError where verdict and tokens contradict
+    each other.
     """
 
     decision_id: str
@@ -173,6 +175,7 @@ class Decision:
     retry_after: float | None = None
     state_digest: str = ""
     approval_id: str = ""
+    edited_arguments: dict[str, Any] | None = field(default=None, repr=False)
     steps: tuple[StepDecision, ...] = ()
 
     def __post_init__(self) -> None:
@@ -223,7 +226,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A decision, and what came of it where it was an allow."""
+    """A decision, and what came of it where it was an allow; of its `edited_arguments`, where it has some."""
 
     decision: Decision
     execution: Execution | None

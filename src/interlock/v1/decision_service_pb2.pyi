@@ -569,7 +569,7 @@ class WithdrawDecisionResponse(_message.Message):
 
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
-    """The approval that was withdrawn."""
+    """The approval that was withdrawn; empty where the proposal only joined one, which stays as it is."""
     def __init__(
         self,
         *,

@@ -156,7 +156,8 @@ class DecisionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawDecision(self, request, context):
-        """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents.
+        """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. An approval that the
+        proposal only joined stays: others wait for it. Callers: agents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,7 +71,9 @@ class DecisionServiceStub:
     Of any other decision it gives the same answer at once. Callers: agents.
     """
     WithdrawDecision: _grpc.UnaryUnaryMultiCallable[_decision_service_pb2.WithdrawDecisionRequest, _decision_service_pb2.WithdrawDecisionResponse]
-    """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents."""
+    """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. An approval that the
+    proposal only joined stays: others wait for it. Callers: agents.
+    """
 
 @_typing.type_check_only
 class DecisionServiceAsyncStub(DecisionServiceStub):
@@ -116,7 +118,9 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     Of any other decision it gives the same answer at once. Callers: agents.
     """
     WithdrawDecision: _aio.UnaryUnaryMultiCallable[_decision_service_pb2.WithdrawDecisionRequest, _decision_service_pb2.WithdrawDecisionResponse]  # type: ignore[assignment]
-    """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents."""
+    """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. An approval that the
+    proposal only joined stays: others wait for it. Callers: agents.
+    """
 
 class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
     """DecisionService decides proposals (the policy decision point, PDP). A deny and an escalate are answers
@@ -212,6 +216,8 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _decision_service_pb2.WithdrawDecisionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_decision_service_pb2.WithdrawDecisionResponse, _abc.Awaitable[_decision_service_pb2.WithdrawDecisionResponse]]:
-        """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. Callers: agents."""
+        """Takes an escalated proposal back: its approval is withdrawn, and nobody is asked any more. An approval that the
+        proposal only joined stays: others wait for it. Callers: agents.
+        """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

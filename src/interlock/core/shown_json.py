@@ -20,7 +20,7 @@ _NO_END = 2**31
 class Fold:
     """How much is shown before it is folded: lines of a value, and characters of a string."""
 
-    lines: int = 60
+    lines: int = 30
     characters: int = MOST_CHARACTERS
 
 

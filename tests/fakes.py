@@ -18,7 +18,7 @@ from interlock.core.destinations import DestinationProblem
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Execution
 from interlock.core.freeze import Freeze
-from interlock.core.identity import Credential
+from interlock.core.identity import Caller, Credential
 from interlock.core.named_files import ABSENT
 from interlock.core.outcome import Finding, Outcome, OutcomeKind, Reconciliation
 from interlock.core.policy_input import PolicyInput
@@ -602,6 +602,11 @@ class MemoryCredentials:
     async def find(self, credential_id: str) -> Credential | None:
         await asyncio.sleep(0)
         return self._credentials.get(credential_id)
+
+    def add(self, caller: Caller) -> None:
+        self._credentials[caller.credential_id] = Credential(
+            caller=caller, secret_hash=bytes(32), create_time=NOON
+        )
 
     def revoke(self, credential_id: str) -> None:
         kept = self._credentials[credential_id]

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,11 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from interlock.core import record as records
 from interlock.core import token
 from interlock.core.approval import TRANSITIONS, Approval, ApprovalState, Event, Resolution
+from interlock.core.approval_view import Resolved
 from interlock.core.canonical import canonicalize
 from interlock.core.decision import Decision, Evaluated, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.policy_input import PolicyInput
+from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record, RecordType
 from interlock.core.token import Claims, expire_time
 from interlock.flows.change_approval import look
@@ -69,7 +72,7 @@ class Approvals(RuleBasedStateMachine):
         self.tokens: dict[str, Claims] = {}
         self.runs: Counter[str] = Counter()
         self.mode = "asks"
-        self.revoked: set[str] = set()
+        self.people = [ALICE, BOB]
         self.allowed: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
@@ -109,8 +112,7 @@ class Approvals(RuleBasedStateMachine):
     @rule(request=REQUESTS)
     def propose(self, request: int) -> None:
         """A request, new or again: two of the four are of the same call."""
-        proposal = a_proposal(f"r-{request}", arguments={"repo_path": f"/srv/{request % 2}"})
-        decision = self.attempt(self.world.decide(proposal), AWAY)
+        decision = self.attempt(self.world.decide(self.proposal(request)), AWAY)
         if decision is None:
             return
         before = self.decisions.get(request)
@@ -119,6 +121,9 @@ class Approvals(RuleBasedStateMachine):
         self.decisions[request] = decision
         if decision.execution_token:
             self.check_token(decision)
+
+    def proposal(self, request: int) -> Proposal:
+        return a_proposal(f"r-{request}", arguments={"repo_path": f"/srv/{request % 2}"})
 
     def check_token(self, decision: Decision) -> None:
         """It is of an allow of the policy, and of bytes that a person approved wherever one was asked."""
@@ -137,6 +142,31 @@ class Approvals(RuleBasedStateMachine):
         """Somebody approves something else."""
         self.answer(request, person, Resolution.APPROVE, edited=canonicalize({"repo_path": path}))
 
+    @rule(request=REQUESTS, person=PEOPLE)
+    def propose_and_approve(self, request: int, person: Caller) -> None:
+        """The way that it mostly goes, up to the token."""
+        self.propose(request)
+        self.answer(request, person, Resolution.APPROVE)
+
+    @rule(request=REQUESTS, resolutions=st.lists(st.sampled_from(Resolution), min_size=2, max_size=3))
+    def race(self, request: int, resolutions: list[Resolution]) -> None:
+        """Everybody answers at once, and the agent asks again meanwhile (case 49)."""
+        decision = self.decisions.get(request)
+        if decision is None or not decision.approval_id:
+            return
+        answers = [
+            self.given(decision, self.people[place % 2], resolution, 1)
+            for place, resolution in enumerate(resolutions)
+        ]
+        self.attempt(self.at_once([*answers, self.world.decide(self.proposal(request))]))
+        self.propose(request)
+
+    async def at_once(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> None:
+        for each in await asyncio.gather(*coroutines, return_exceptions=True):
+            if isinstance(each, Exception):
+                assert isinstance(each, InterlockError)
+                assert each.reason in CLOSED | {AWAY}
+
     def answer(
         self,
         request: int,
@@ -146,9 +176,20 @@ class Approvals(RuleBasedStateMachine):
         edited: bytes = b"",
     ) -> None:
         decision = self.decisions.get(request)
-        if decision is None or not decision.approval_id or person.name in self.revoked:
+        if decision is None or not decision.approval_id:
             return
-        given = answer(
+        known = next(each for each in self.people if each.name == person.name)
+        self.attempt(self.given(decision, known, resolution, version, edited), AWAY, *CLOSED)
+
+    def given(
+        self,
+        decision: Decision,
+        person: Caller,
+        resolution: Resolution,
+        version: int | None,
+        edited: bytes = b"",
+    ) -> Coroutine[Any, Any, Resolved]:
+        return answer(
             self.world.parts,
             decision.approval_id,
             resolution,
@@ -156,7 +197,6 @@ class Approvals(RuleBasedStateMachine):
             version=version,
             edited_arguments_json=edited,
         )
-        self.attempt(given, AWAY, *CLOSED)
 
     @rule(request=REQUESTS)
     def withdraw(self, request: int) -> None:
@@ -169,9 +209,12 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(person=PEOPLE)
     def revoke(self, person: Caller) -> None:
-        """Somebody loses their credential."""
-        self.revoked.add(person.name)
-        self.world.credentials.revoke(person.credential_id)
+        """Somebody's credential is revoked, and they get another: what they said with the old one counts no more."""
+        place = [each.name for each in self.people].index(person.name)
+        old = self.people[place]
+        self.world.credentials.revoke(old.credential_id)
+        self.people[place] = replace(old, credential_id=f"{int(old.credential_id, 16) + 1:016x}")
+        self.world.credentials.add(self.people[place])
 
     @rule(mode=st.sampled_from(["asks", "asks", "allows", "denies"]))
     def change_policy(self, mode: str) -> None:

@@ -98,7 +98,10 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one person answered, with the roles and the credential of then."""
+    """What one person answered, with the roles and the credential of then.
+
+    `standing` is the digest of the terms of the standing approval that was asked for, empty for none.
+    """
 
     approver: str
     roles: tuple[str, ...]
@@ -107,6 +110,7 @@ class Answer:
     comment: str
     time: datetime
     edited: bool = False
+    standing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

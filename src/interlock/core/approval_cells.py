@@ -215,6 +215,7 @@ def _answer_stated(answer: Answer) -> dict[str, Any]:
         "comment": answer.comment,
         "time": to_microseconds(answer.time),
         "edited": answer.edited,
+        "standing": answer.standing,
     }
 
 

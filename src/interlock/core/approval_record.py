@@ -8,6 +8,7 @@ from interlock.core.approval import Approval, Event, once_of
 from interlock.core.approving import ChangeApproval
 from interlock.core.identity import Caller
 from interlock.core.record import Draft, RecordType, rfc3339
+from interlock.core.standing_changes import stated
 
 SERVICE = "service"
 """Who changes an approval where no caller does: its time is over, or what it was bound to has changed."""
@@ -57,6 +58,7 @@ def draft_of(change: ChangeApproval, told: Told) -> Draft:
             "requested_by": f"{caller.kind}/{caller.name}" if caller else SERVICE,
             "credential_id": caller.credential_id if caller else "",
             "caller_roles": list(caller.roles) if caller else [],
+            **stated(change.standing),
             **told.more,
         },
         change=change,

@@ -32,6 +32,8 @@ from interlock.core.granting import refused
 from interlock.core.moments import to_microseconds
 from interlock.core.record import Draft
 from interlock.core.reservation import Shortfall
+from interlock.core.standing import StandingApproval
+from interlock.core.standing_changes import GiveStanding
 from interlock.core.store_secret import NEVER
 
 RETENTION = timedelta(days=90)
@@ -151,13 +153,15 @@ class OpenApproval:
 class ChangeApproval:
     """The DraftChange of a record that tells what happened to an approval: `before` gives way to `after`.
 
-    Where it is no longer as it was `before`, nothing is stored: raises InterlockError, APPROVAL_CHANGED.
+    Where it is no longer as it was `before`, nothing is stored: raises InterlockError, APPROVAL_CHANGED. `standing` is
+    given with it; of one too many, nothing is stored either: INVALID_FIELD.
     """
 
     before: Approval
     after: Approval
     at: datetime
     sealed_arguments: bytes = field(default=b"", repr=False)
+    standing: StandingApproval | None = None
     hearers: tuple[Hearer, ...] = ()
 
     @property
@@ -171,9 +175,10 @@ class ChangeApproval:
             before_key(approval.tenant, approval.group),
             *pending_keys(approval.tenant, approval.agent),
             *announcement_keys(self.before, self.after, self.hearers),
+            *(GiveStanding(self.standing).keys if self.standing else ()),
         )
 
-    def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
+    def run(self, draft: Draft, cells: Cells, log_index: int) -> Draft:
         """Change it; the draft stays as it is."""
         approval_now = cells.open(
             approval_key(self.before.tenant, self.before.approval_id), ApprovalCell
@@ -187,6 +192,8 @@ class ChangeApproval:
                 edit_key(self.before.tenant, self.before.approval_id), self.sealed_arguments, expire_time=ends
             )
         announce(self.before, self.after, self.hearers, cells, self.at)
+        if self.standing:
+            GiveStanding(self.standing).run(cells, self.at, log_index)
         return draft
 
 

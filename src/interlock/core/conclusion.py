@@ -27,6 +27,8 @@ from interlock.core.policy_input import DestinationInput, PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import Draft, Record, RecordType, rfc3339, session_name
 from interlock.core.reservation import RETRY_AFTER, Lease
+from interlock.core.standing import StandingMatch
+from interlock.core.standing_changes import UseStanding
 
 ENTRY_POINT = "interlock/decision/result"
 BUNDLE = "interlock"
@@ -242,6 +244,7 @@ def _grant(
         conditions=(*_conditions(proposal, answer), *([approved] if approved else [])),
         uses=approved,
         used_by=decision_id,
+        standing=_standing(proposal, observed, answer),
         reservations=answer.reservations,
         holder=Holder(
             tenant=caller.tenant,
@@ -267,6 +270,14 @@ def _approved(proposal: Proposal, observed: Observed, revision: str) -> Approval
         user=observed.user,
         policy_revision=revision,
     )
+
+
+def _standing(proposal: Proposal, observed: Observed, answer: PolicyAnswer) -> UseStanding | None:
+    """The calls of standing approvals that the answer reserves."""
+    names = tuple(terms.standing_id for terms in answer.reservations if terms.type == "standing")
+    if not names:
+        return None
+    return UseStanding(match=StandingMatch(proposal), user=observed.user, standing_ids=names)
 
 
 def _conditions(proposal: Proposal, answer: PolicyAnswer) -> tuple[Condition, ...]:

@@ -51,12 +51,14 @@ class Evidence(Condition, Protocol):
 class Grant:
     """A DraftChange for a decision that the policy allows. `lacking` is what its last run found lacking.
 
-    `uses` is one of the `conditions`: the approval that is used up, by the decision `used_by`.
+    `uses` is one of the `conditions`: the approval that is used up, by the decision `used_by`. `standing` are the calls
+    of standing approvals that are reserved.
     """
 
     conditions: Sequence[Condition] = ()
     uses: Evidence | None = None
     used_by: str = ""
+    standing: Evidence | None = None
     reservations: Sequence[Reservation]
     holder: Holder
     to_mark: tuple[bytes, ...]
@@ -67,7 +69,7 @@ class Grant:
     @property
     def keys(self) -> Iterable[bytes]:
         """The cells of what is taken, and of what becomes known."""
-        told = (key for condition in self.conditions for key in condition.keys)
+        told = (key for condition in self._conditions() for key in condition.keys)
         return (*told, *reservation_keys(self.reservations, self.holder), *self.to_mark)
 
     def run(self, draft: Draft, cells: Cells, _log_index: int) -> Draft:
@@ -85,10 +87,15 @@ class Grant:
             novelty.mark(self.to_mark, cells, self.at)
             if self.uses:
                 self.uses.use(self.used_by, cells, self.at)
+            if self.standing:
+                self.standing.use(self.holder.decision_id, cells, self.at)
         return self.lacking
 
     def _unmet(self, cells: Cells) -> tuple[Shortfall, ...]:
-        return tuple(lack for condition in self.conditions for lack in condition.lacking(cells, self.at))
+        return tuple(lack for condition in self._conditions() for lack in condition.lacking(cells, self.at))
+
+    def _conditions(self) -> tuple[Condition, ...]:
+        return (*self.conditions, self.standing) if self.standing else tuple(self.conditions)
 
 
 def refused(fields: Any, lacking: Iterable[Shortfall]) -> dict[str, Any]:

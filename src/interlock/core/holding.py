@@ -61,7 +61,7 @@ _OF_MANY = frozenset({"budget", "concurrency"})
 
 def reservation_keys(reservations: Iterable[Reservation], holder: Holder) -> frozenset[bytes]:
     """The cells that taking and settling these read or write."""
-    wanted = list(reservations)
+    wanted = _counted(reservations)
     keys = [_cell(terms, holder) for terms in wanted]
     return frozenset([*keys, _held_cell(holder)] if _are_held(wanted) else keys)
 
@@ -79,7 +79,7 @@ def take(
     What a decision holds already it does not take again.
     """
     # A call that is no probe takes nothing of its breaker: whether it may pass is the policy's to say.
-    wanted = [terms for terms in reservations if terms.type != "breaker" or terms.probe]
+    wanted = [terms for terms in _counted(reservations) if terms.type != "breaker" or terms.probe]
     held = cells.open(_held_cell(holder), Held) if _are_held(wanted) else None
     if not wanted or (held and held.standing is not Standing.NOTHING):
         return ()
@@ -121,7 +121,7 @@ def settle(
     ran is settled: whatever is told of it again, while its hold would last, changes nothing; after that, telling
     it once is the caller's matter.
     """
-    taken = list(reservations)
+    taken = _counted(reservations)
     ending = _ending(kind, refusal)
     held = cells.open(_held_cell(holder), Held) if _are_held(taken) else None
     effect = EFFECTS.get((held.standing, ending)) if held and ending else _NO_HOLD
@@ -146,6 +146,11 @@ def settle(
     if held:
         held.settle(settling)
         cells.keep(_held_cell(holder), held, expire_time=from_microseconds(held.ends))
+
+
+def _counted(reservations: Iterable[Reservation]) -> list[Reservation]:
+    """Those that are held until an outcome; a call of a standing approval is used up by the grant itself."""
+    return [terms for terms in reservations if terms.type != "standing"]
 
 
 def _ending(kind: OutcomeKind, refusal: str) -> Ending | None:

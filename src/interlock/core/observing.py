@@ -184,7 +184,7 @@ class Observe:
             "provenance_unlisted": unlisted,
             "novelty": self._novelty.told(cells),
             "freezes": self._freezes.told(cells),
-            "standing": self._standing.told(cells, self._at),
+            "standing": self._standing.told(cells, self._at, user=session.user),
         }
 
     def _loops(self, session: Session, cells: Cells, place: int) -> LoopsInput:

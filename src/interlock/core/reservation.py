@@ -29,6 +29,7 @@ SHORTFALL_CODES: Mapping[str, str] = {
     "lease.held": "Another call holds the lease of the resource",
     "obligations.unsupported": "The tool's gateway did not say that it can meet what the call is allowed under",
     "breakers.probing": "The tool's breaker lets no call but one probe at a time through, and this is not it",
+    "approvals.standing_used_up": "The standing approval that the policy counted on is used up, over or taken back",
 }
 """The reasons that the service gives where a reservation cannot be taken, and what each means."""
 

@@ -13,6 +13,7 @@ from interlock.core.approval_record import Told, draft_of
 from interlock.core.approving import ChangeApproval, changed
 from interlock.core.cells import Cells
 from interlock.core.identity import Caller
+from interlock.core.standing import StandingApproval
 from interlock.ports import Clock, DecisionLog, Identifiers, SessionState
 
 
@@ -80,12 +81,14 @@ async def change(
     caller: Caller | None = None,
     more: Mapping[str, Any] | None = None,
     sealed_arguments: bytes = b"",
+    standing: StandingApproval | None = None,
     **changes: Any,
 ) -> Approval:
     """Let this happen to the approval, if nothing has happened to it since `before`; the approval after it.
 
-    `changes` are fields of the Approval, `more` further fields of the record. Raises InterlockError:
-    APPROVAL_CHANGED, and nothing was changed then; DECISION_LOG_UNAVAILABLE.
+    `changes` are fields of the Approval, `more` further fields of the record, `standing` what is given with it. Raises
+    InterlockError: APPROVAL_CHANGED, or INVALID_FIELD for one standing approval too many, and nothing was changed then;
+    DECISION_LOG_UNAVAILABLE.
     """
     after = before.after(event, at, **changes)
     told = Told(
@@ -101,6 +104,7 @@ async def change(
         at=at,
         sealed_arguments=sealed_arguments,
         hearers=changing.hearers,
+        standing=standing,
     )
     [stored] = await changing.log.append([draft_of(done, told)])
     if records.fields(stored)["change_id"] != told.change_id:

@@ -12,20 +12,21 @@ from interlock.core.shown_text import MOST_CHARACTERS, quoted, remarks
 MOST_REMARKS = 8
 """So many things that are odd are told one by one."""
 
-_MOST_OF_A_KEY = 64
+_MOST_OF_A_POINTER = 64
 _NO_END = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """How much is shown before it is folded: lines of a value, and characters of a string."""
+    """How much is shown before it is folded: lines of a value, characters of a string, and of a key."""
 
     lines: int = 30
     characters: int = MOST_CHARACTERS
+    of_a_key: int = 64
 
 
 FOLDED = Fold()
-WHOLE = Fold(lines=_NO_END, characters=_NO_END)
+WHOLE = Fold(lines=_NO_END, characters=_NO_END, of_a_key=_NO_END)
 
 _Member = tuple[str, str | int, Any]
 """How it begins, its token in a JSON Pointer, and the value."""
@@ -47,7 +48,7 @@ def json_remarks(value: Any) -> list[str]:
 
     At most MOST_REMARKS lines, and one that says how many more there are.
     """
-    found = [f"{quoted(pointer, most=_MOST_OF_A_KEY)}: {told}" for pointer, told in _odd("", value)]
+    found = [f"{quoted(pointer, most=_MOST_OF_A_POINTER)}: {told}" for pointer, told in _odd("", value)]
     more = len(found) - MOST_REMARKS
     return found if more <= 0 else [*found[:MOST_REMARKS], f"{more:,} more things are odd"]
 
@@ -90,7 +91,8 @@ class _Drawing:
         match value:
             case dict():
                 return [
-                    (f"{quoted(key, most=_MOST_OF_A_KEY)}: ", key, member) for key, member in value.items()
+                    (f"{quoted(key, most=self.fold.of_a_key)}: ", key, member)
+                    for key, member in value.items()
                 ]
             case list() | tuple():
                 return [("", place, member) for place, member in enumerate(value)]

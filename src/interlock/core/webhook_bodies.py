@@ -150,5 +150,5 @@ def _section(lines: Iterable[str]) -> dict[str, Any]:
 
 def _code(text: str) -> str:
     """The text in a code span, that nothing in it can end: no format, no mention, no link comes of it."""
-    safe = visible(text).replace("`", "\\u0060")
+    safe = visible(text or '""').replace("`", "\\u0060")  # a span of nothing is none
     return f"`{''.join(_SLACK_ESCAPES.get(each, each) for each in safe)}`"

@@ -21,6 +21,7 @@ from interlock.core.catalog import (
     CatalogFile,
     Effect,
     ResultTrust,
+    Reversibility,
     Tool,
     Violation,
     build_catalog,
@@ -102,6 +103,8 @@ def test_refuses_two_names_that_differ_at_most_in_case(other: str) -> None:
         {"roles": {"/to": None}},
         {"roles": ["/to"]},
         {"results": "trust"},
+        {"reversibility": "maybe"},
+        {"reversibility": True},
         {"results": True},
         {"results": None},
         {"description": "d" * 16_385},
@@ -134,6 +137,12 @@ def test_refuses_a_role_whose_pointer_leads_nowhere(pointer: str) -> None:
     """A role that stands nowhere would say nothing of the argument that it is meant for, so it is refused."""
     with pytest.raises(CatalogError, match=r"tool `read`: role .* is not a JSON Pointer"):
         tool(roles={pointer: "recipient"})
+
+
+def test_an_entry_says_whether_what_the_tool_does_can_be_undone() -> None:
+    """Reversibility is as the file states it; unsaid, nobody knows."""
+    assert tool(reversibility="irreversible").entry.reversibility is Reversibility.IRREVERSIBLE
+    assert tool().entry.reversibility is Reversibility.UNKNOWN
 
 
 def test_an_entry_says_what_its_arguments_stand_for_and_whether_to_trust_its_results() -> None:
@@ -308,6 +317,7 @@ def test_the_digest_covers_the_whole_entry() -> None:
         {"cost": 1},
         {"roles": {"/path": "path"}},
         {"results": "trusted"},
+        {"reversibility": "irreversible"},
     ],
     ids=str,
 )
@@ -323,7 +333,9 @@ def test_the_digest_changes_with_the_place(changes: dict[str, str]) -> None:
     assert moved.digest != tool().digest
 
 
-@pytest.mark.parametrize("changes", [{"roles": {}}, {"results": "untrusted"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"roles": {}}, {"results": "untrusted"}, {"reversibility": "unknown"}], ids=str
+)
 def test_the_digest_stays_where_a_default_is_spelt_out(changes: dict[str, Any]) -> None:
     """Who writes down what was meant anyway states the same tool, to old gateways too (case 64)."""
     assert tool(**changes).digest == tool().digest

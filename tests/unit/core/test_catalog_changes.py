@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from interlock.core.catalog import ArgumentRole, CatalogFile, Effect, ResultTrust
+from interlock.core.catalog import ArgumentRole, CatalogFile, Effect, ResultTrust, Reversibility
 from interlock.core.catalog_changes import changes, keep_edits
 from interlock.core.catalog_import import import_tools
 
@@ -23,6 +23,7 @@ EDITS: dict[str, Any] = {
     "roles": {"/path": ArgumentRole.PATH},
     "sensitive": ("/path",),
     "idempotent_by_key": True,
+    "reversibility": Reversibility.IRREVERSIBLE,
 }
 
 

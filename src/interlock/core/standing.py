@@ -93,6 +93,15 @@ class StandingCell:
         return next((each for each in self.standing if each.standing_id == standing_id), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingQuery:
+    """Which standing approvals, and which page of them: empty `agent` for all, `page_size` 0 for the default."""
+
+    agent: str
+    page_size: int
+    page_token: str
+
+
 def standing_key(tenant: str, agent: str, tool: str) -> bytes:
     """The cell of the standing approvals for calls of a tool that an agent proposes."""
     return common_cell_key(CellKind.STANDING, tenant, agent, tool)

@@ -1,7 +1,7 @@
 """The story of an approver's answer: hard rules, the policy's word, one compare-and-swap on record, and what comes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,42 +11,27 @@ from interlock.core.approval_binding import Asked, binding_of, paths_of
 from interlock.core.approval_view import GivenAnswer, Preview, Resolved
 from interlock.core.approver_rules import check_approver
 from interlock.core.approving import changed
-from interlock.core.argument_edits import edits_between, restored
-from interlock.core.canonical import canonicalize
+from interlock.core.argument_edits import edits_between
 from interlock.core.decision import PolicyAnswer
-from interlock.core.errors import ErrorReason, FieldViolation, InterlockError, invalid_field
+from interlock.core.errors import ErrorReason, InterlockError, invalid_field
 from interlock.core.field_checks import check_number, check_text
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.record import rfc3339
-from interlock.core.strict_json import parse_object
+from interlock.core.standing import StandingApproval
+from interlock.core.standing_terms import standing_of, terms_digest
 from interlock.flows.approving import Approving
 from interlock.flows.authenticate import require
 from interlock.flows.change_approval import change
 from interlock.flows.escalate import combined, told_reasons
-from interlock.flows.follow import as_approved, supersede, void_because, with_edit, with_kept_edit
+from interlock.flows.follow import Following, as_approved, supersede, void_because
 from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
 from interlock.flows.preview import preview
+from interlock.flows.question import EDIT_FIELD, Question, question_of
 from interlock.flows.show_approvals import found_approval
 
 MAX_COMMENT = 1_024
-EDIT_FIELD = "edited_arguments_json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """What is answered: the approval, the records of what was proposed, and the proposal as it is now.
-
-    `proposed` is as the agent sent it, or as an earlier edit left it; `edited` is with the edit of this very answer,
-    None for an answer without one, and `edited_json` are its arguments in canonical form.
-    """
-
-    approval: Approval
-    calls: Sequence[Mapping[str, Any]]
-    proposed: Asked
-    edited: Proposal | None = None
-    edited_json: bytes = field(default=b"", repr=False)
 
 
 async def resolve_approval(
@@ -68,7 +53,7 @@ async def resolve_approval(
             return await _resolved(approval, approving, limit_seconds=limit_seconds)
         # 2. It is still to be answered, and is what was seen.
         _check_open(approval, answer)
-        question = await _question(answer, approval, approving)
+        question = await question_of(answer, approval, approving)
         # 3. Whether this approver may, and whether it is enough, is policy.
         terms = await _ask_policy(answer, caller, question, approving, limit_seconds=limit_seconds)
         # 4. What was proposed is still what it was; a no needs no such look.
@@ -76,12 +61,13 @@ async def resolve_approval(
             await _check_binding(question, approving)
         # 5. On record, if nothing has happened to the approval since.
         try:
-            after = await _put_on_record(answer, caller, question, terms, approving)
+            after, standing = await _put_on_record(answer, caller, question, terms, approving)
         except InterlockError as error:
             if error.reason is ErrorReason.APPROVAL_CHANGED and answer.resolution is Resolution.DENY:
                 continue  # a deny wins a tie
             raise
-        return await _resolved(after, approving, limit_seconds=limit_seconds)
+        resolved = await _resolved(after, approving, limit_seconds=limit_seconds)
+        return replace(resolved, standing=standing)
 
 
 def _check(answer: GivenAnswer) -> None:
@@ -116,69 +102,10 @@ def _check_open(approval: Approval, answer: GivenAnswer) -> None:
         raise changed(approval.version)
 
 
-async def _question(answer: GivenAnswer, approval: Approval, approving: Approving) -> _Question:
-    following = approving.following
-    whole, calls = await escalated_fields(approval, following)
-    proposed = await kept_proposal(approval.decision_id, agent_of(whole), following)
-    if proposed is None:
-        raise InterlockError(
-            reason=ErrorReason.INTERNAL, message="what was proposed is no longer kept, so it is not approved"
-        )
-    if approval.edited and isinstance(proposed, Proposal):
-        proposed = await with_kept_edit(proposed, approval, following)
-    question = _Question(approval=approval, calls=calls, proposed=proposed)
-    return (
-        _edit(answer.edited_arguments_json, question, approving) if answer.edited_arguments_json else question
-    )
-
-
-def _edit(edited_json: bytes, question: _Question, approving: Approving) -> _Question:
-    """The question with the call as the approver changed it, in its one form, and valid for its tool."""
-    proposed = question.proposed
-    if not isinstance(proposed, Proposal):
-        raise invalid_field(
-            EDIT_FIELD, "must be empty for a plan; deny it, and say in the comment what to change"
-        )
-    arguments = canonicalize(_restored(parse_object(edited_json, field=EDIT_FIELD), proposed, approving))
-    edited = with_edit(proposed, arguments, approving.following)
-    if edited.violations:
-        raise InterlockError(
-            reason=ErrorReason.MALFORMED_ARGUMENTS,
-            message="the edited arguments do not fit the tool's schema",
-            violations=tuple(
-                FieldViolation(
-                    field=EDIT_FIELD, pointer=each.path, description=f"{each.message} ({each.rule})"
-                )
-                for each in edited.violations
-            ),
-        )
-    if edited.arguments_digest == proposed.arguments_digest:
-        return question
-    return replace(question, edited=edited, edited_json=arguments)
-
-
-def _restored(edited: Mapping[str, Any], proposed: Proposal, approving: Approving) -> Mapping[str, Any]:
-    """The edited arguments with the real values of what approvers see concealed."""
-    assert proposed.raw is not None
-    original = approving.following.normalize(proposed.raw)
-    assert isinstance(original, Proposal)
-    try:
-        return restored(
-            edited,
-            proposed=parse_object(proposed.raw.arguments_json, field=EDIT_FIELD),
-            disclosed=original.disclosed_arguments,
-            sensitive=original.tool.entry.sensitive if original.tool else (),
-        )
-    except LookupError as error:
-        raise invalid_field(
-            EDIT_FIELD, "holds a concealed value that is none of the proposed ones"
-        ) from error
-
-
 async def _ask_policy(
     answer: GivenAnswer,
     caller: Caller,
-    question: _Question,
+    question: Question,
     approving: Approving,
     *,
     limit_seconds: float,
@@ -204,7 +131,7 @@ async def _ask_policy(
 
 
 def _policy_input(
-    answer: GivenAnswer, caller: Caller, question: _Question, call: Mapping[str, Any], now: datetime
+    answer: GivenAnswer, caller: Caller, question: Question, call: Mapping[str, Any], now: datetime
 ) -> ApprovalPolicyInput:
     approval, edited = question.approval, question.edited
     asked = edited or question.proposed
@@ -233,7 +160,7 @@ def _policy_input(
     }
 
 
-async def _check_binding(question: _Question, approving: Approving) -> None:
+async def _check_binding(question: Question, approving: Approving) -> None:
     """That policy, catalog and files stand as they did; else the approval is superseded, and its agent asks again."""
     following, approval = approving.following, question.approval
     why = await void_because(question.proposed, approval, following)
@@ -248,8 +175,9 @@ async def _check_binding(question: _Question, approving: Approving) -> None:
 
 
 async def _put_on_record(
-    answer: GivenAnswer, caller: Caller, question: _Question, terms: ApprovalTerms, approving: Approving
-) -> Approval:
+    answer: GivenAnswer, caller: Caller, question: Question, terms: ApprovalTerms, approving: Approving
+) -> tuple[Approval, StandingApproval | None]:
+    """The approval after the answer, and the standing approval that it gives too."""
     following, approval, edited = approving.following, question.approval, question.edited
     now = following.changing.clock.now()
     given = Answer(
@@ -260,26 +188,22 @@ async def _put_on_record(
         comment=answer.comment,
         time=now,
         edited=edited is not None,
+        standing=terms_digest(answer.standing) if answer.standing else "",
     )
     answers = (given,) if edited else (*approval.answers, given)
     event = _event(answer, answers, terms)
+    standing = _standing(answer, question, answers, approving, now)
     changes: dict[str, Any] = {"answers": answers}
-    more: dict[str, Any] = {"resolution": answer.resolution.value}
-    sealed = b""
     if event is Event.APPROVE:
         changes["expire_time"] = now + timedelta(seconds=terms.use_seconds)
+    more: dict[str, Any] = {"resolution": answer.resolution.value}
+    sealed = b""
     if edited:
-        files = await following.files.digests(paths_of(edited))
-        changes["binding"] = binding_of(
-            edited,
-            user=approval.binding.user,
-            policy_revision=approval.binding.policy_revision,
-            files=files,
-        )
-        changes["shown_version"] = approval.version + 1
+        changes |= await _edited(edited, approval, following)
         more["edit"] = _edit_stated(question.proposed, edited)
         sealed = following.vault.seal(question.edited_json, approval.approval_id)
-    return await change(
+    granted = standing if event is Event.APPROVE else None
+    after = await change(
         approval,
         event,
         following.changing,
@@ -288,8 +212,38 @@ async def _put_on_record(
         caller=caller,
         more=more,
         sealed_arguments=sealed,
+        standing=granted,
         **changes,
     )
+    return after, granted
+
+
+def _standing(
+    answer: GivenAnswer, question: Question, answers: Sequence[Answer], approving: Approving, now: datetime
+) -> StandingApproval | None:
+    """What the approver wants to approve besides, also where others must approve it yet: then it is only checked."""
+    if answer.standing is None:
+        return None
+    return standing_of(
+        answer.standing,
+        asked=question.edited or question.proposed,
+        approval=question.approval,
+        answers=answers,
+        standing_id=approving.following.changing.identifiers.new(),
+        at=now,
+    )
+
+
+async def _edited(edited: Proposal, approval: Approval, following: Following) -> dict[str, Any]:
+    """What an edit changes in the approval: it is for other bytes from now on, which nobody else has seen yet."""
+    files = await following.files.digests(paths_of(edited))
+    binding = binding_of(
+        edited,
+        user=approval.binding.user,
+        policy_revision=approval.binding.policy_revision,
+        files=files,
+    )
+    return {"binding": binding, "shown_version": approval.version + 1}
 
 
 def _event(answer: GivenAnswer, answers: Sequence[Answer], terms: ApprovalTerms) -> Event:

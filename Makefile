@@ -60,6 +60,7 @@ bench: setup ## Measure, and write the tables into bench/README.md
 	$(PYTHON) bench/run.py
 	$(PYTHON) bench/facts.py
 	$(PYTHON) bench/gateway.py
+	$(PYTHON) bench/approvals.py
 
 loops: setup ## Replay real agents' runs, and tell which of them the rules stop
 	$(PYTHON) bench/loops.py

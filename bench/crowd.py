@@ -4,6 +4,7 @@ A session's number says its name and whose it is: an agent's follow one another.
 turns, and nothing that is asked is like anything that was asked before.
 """
 
+import functools
 import itertools
 import json
 import secrets
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from credentials import agent, give_credentials
+from credentials import agent, give_credentials, give_credentials_in
 from measure import BATCH
 from servers import Place
 
@@ -46,12 +47,13 @@ class Crowd:
         ]
 
 
-def gather(place: Place, sessions: int) -> Crowd:
-    """A crowd with credentials in the store of a service that does not run yet."""
+def gather(place: Place, sessions: int, *, store: str = "") -> Crowd:
+    """A crowd with credentials in the store of a service that does not run yet: the place's, or PostgreSQL's."""
     agents = [agent(TENANT, agent_name(number), ROLE) for number in range(agents_of(sessions))]
+    give = functools.partial(give_credentials_in, store) if store else give_credentials
     file = place.folder / "agents.json"
     file.touch(mode=0o600)
-    file.write_text(json.dumps(give_credentials(place.settings, agents)))
+    file.write_text(json.dumps(give(place.settings, agents)))
     return Crowd(sessions=sessions, credentials=file)
 
 

@@ -36,6 +36,13 @@ def for_load(folder: Path, *, of_state: bool) -> Path:
     return policies
 
 
+def for_many_approvals(folder: Path) -> Path:
+    """With limits that a load generator keeps, also in how many approvals wait at once."""
+    policies = for_load(folder, of_state=True)
+    _change_limits(policies, {"approvals": {"pending": {"agent": 100_000, "tenant": 100_000}}})
+    return policies
+
+
 def for_one_agent(folder: Path, role: str, *, tools: Sequence[str], effects: Sequence[str]) -> Path:
     """With a role, the only one, whose one agent may repeat itself in one session as often as it is measured."""
     policies = with_role(folder, role, tools=tools, effects=effects)

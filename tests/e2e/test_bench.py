@@ -77,12 +77,29 @@ def test_the_gateway_is_measured_in_each_way(project: Path, opa: Path, tmp_path:
     assert len(sandbox[2:]) == 2
 
 
-def _run(tool: str, project: Path, opa: Path, folder: Path) -> str:
+def test_approvals_are_measured_while_many_wait(project: Path, opa: Path, tmp_path: Path) -> None:
+    """A short run opens real approvals, lists and answers them, and fills every cell of its table."""
+    told = _run("approvals.py", project, opa, tmp_path, "--stores", "SQLite")
+    [[header, _, *rows]] = _tables(told)
+    assert len(rows) == 7
+    assert all(len(row) == len(header) and all(row) for row in rows)
+    assert told.count("; target") == 2
+
+
+def _run(tool: str, project: Path, opa: Path, folder: Path, *options: str) -> str:
     """What it prints in a short run, which writes nothing into the project and leaves nothing in the folder."""
     readme = project / "bench" / "README.md"
     before = readme.read_bytes()
     done = subprocess.run(
-        [sys.executable, f"bench/{tool}", "--quick", "--no-write", "--folder", str(folder / "scratch")],
+        [
+            sys.executable,
+            f"bench/{tool}",
+            "--quick",
+            "--no-write",
+            "--folder",
+            str(folder / "scratch"),
+            *options,
+        ],
         cwd=project,
         env=os.environ | {"INTERLOCK_OPA": str(opa)},
         capture_output=True,

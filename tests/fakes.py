@@ -571,21 +571,39 @@ class ScriptedEngine:
 
 
 class ScriptedDecisions:
-    """ports.Decisions whose `answers` come in turn, the last again and again. `asked` holds what it was asked."""
+    """ports.Decisions whose `answers` come in turn, the last again and again. `asked` holds what it was asked.
+
+    `waits` is how long waiting takes; `waited` and `withdrawn` hold whose decisions were waited for and taken back.
+    """
 
     def __init__(self, *answers: Decision | InterlockError, tools: Sequence[str] = ()) -> None:
         self.answers = list(answers)
         self.tools = tools
         self.asked: list[tuple[ProposedCall, str]] = []
         self.listed: list[tuple[str, str]] = []
+        self.waits: Callable[[float], Awaitable[None]] = lambda seconds: asyncio.sleep(0)
+        self.waited: list[tuple[str, str, float]] = []
+        self.withdrawn: list[tuple[str, str]] = []
 
     async def decide(self, call: ProposedCall, credential: str) -> Decision:
         await asyncio.sleep(0)
         self.asked.append((call, credential))
+        return self._next(call.request_id)
+
+    async def wait(self, decision: Decision, credential: str, *, limit_seconds: float) -> Decision:
+        self.waited.append((decision.decision_id, credential, limit_seconds))
+        await self.waits(limit_seconds)
+        return self._next(decision.request_id)
+
+    async def withdraw(self, decision: Decision, credential: str) -> None:
+        await asyncio.sleep(0)
+        self.withdrawn.append((decision.decision_id, credential))
+
+    def _next(self, request_id: str) -> Decision:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, InterlockError):
             raise answer
-        return replace(answer, request_id=call.request_id)
+        return replace(answer, request_id=request_id)
 
     async def list_tools(self, gateway: str, credential: str) -> Sequence[str]:
         await asyncio.sleep(0)

@@ -389,6 +389,17 @@ class Decisions(Protocol):
         """The decision; the same again for the same request. Raises InterlockError: no decision was made."""
         ...
 
+    async def wait(self, decision: Decision, credential: str, *, limit_seconds: float) -> Decision:
+        """What an escalated decision comes to within so many seconds; itself, as it stands, where that is nothing yet.
+
+        Raises InterlockError.
+        """
+        ...
+
+    async def withdraw(self, decision: Decision, credential: str) -> None:
+        """Take an escalated proposal back, so that nobody is asked any more. Raises InterlockError."""
+        ...
+
     async def list_tools(self, gateway: str, credential: str) -> Sequence[str]:
         """Names of the gateway's tools that the agent could ever be allowed. Raises InterlockError."""
         ...

@@ -34,7 +34,7 @@ from interlock.core.errors import InterlockError
 from interlock.core.execution import ExecutionResult, Progress
 from interlock.core.outcome import OutcomeKind
 from interlock.core.tool_error import ToolError
-from interlock.flows.front import Front, FrontCall, call_tool, list_tools
+from interlock.flows.front import Acted, Front, FrontCall, call_tool, list_tools
 from interlock.ports import Meter
 
 GOAL = "interlock.goal"
@@ -45,6 +45,9 @@ SHOWN_SECONDS = 5.0
 
 PROGRESS_SECONDS = 10.0
 """What a client gets to take one piece of progress: one that has stopped reading does not hold up the tool."""
+
+SHOWN_EDITS = 16
+"""Places that a model is told of in words; all are in `_meta`."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -127,8 +130,8 @@ class McpFront:
             answer = await call_tool(call, connection.conversation, self.front)
         if isinstance(answer, ToolError):
             return _error(answer)
-        self.meter.executed(answer.kind.value)
-        return _result(answer)
+        self.meter.executed(answer.done.kind.value)
+        return _with_edits(_result(answer.done), answer)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         tool = self.catalog.find(name)
@@ -184,6 +187,23 @@ def _result(done: ExecutionResult) -> CallToolResult:
         structured_content=value if isinstance(value, dict) else None,
         is_error=done.kind is not OutcomeKind.SUCCEEDED,
         _meta=meta,
+    )
+
+
+def _with_edits(result: CallToolResult, acted: Acted) -> CallToolResult:
+    """The result; where an approver changed the call before it ran, a model is told, and what ran."""
+    if acted.edited_arguments is None:
+        return result
+    paths = [edit["path"] for edit in acted.edits]
+    places = ", ".join(f"`{path or '/'}`" for path in paths[:SHOWN_EDITS])
+    more = f" and {len(paths) - SHOWN_EDITS} more" if len(paths) > SHOWN_EDITS else ""
+    said = f"An approver changed the arguments before the call ran, at {places}{more}: this is its result."
+    meta = {"interlock.edited_paths": paths, "interlock.edited_arguments": dict(acted.edited_arguments)}
+    return result.model_copy(
+        update={
+            "content": [*result.content, TextContent(text=said)],
+            "meta": {**(result.meta or {}), **meta},
+        }
     )
 
 

@@ -36,6 +36,7 @@ logger = structlog.get_logger()
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
 _READY_SECONDS = 10.0
+_WITHDRAWING_SECONDS = 2.0
 _LOOK_SECONDS = 0.05
 _KEEP_ALIVE_SECONDS = 120
 _BACKLOG = 1_024
@@ -118,9 +119,13 @@ async def _front(gateway: OpenGateway, asks: ClientAsks, credential: str) -> Asy
         asks=asks,
         meter=gateway.meter,
     )
-    async with front.running() as server:
-        await _until_ready(gateway)
-        yield server
+    try:
+        async with front.running() as server:
+            await _until_ready(gateway)
+            yield server
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(front.front.withdrawals.drain(), _WITHDRAWING_SECONDS)
 
 
 async def _until_ready(gateway: OpenGateway) -> None:

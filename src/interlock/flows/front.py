@@ -1,23 +1,51 @@
 """The story of a call that an agent makes through the gateway, without asking for a decision itself."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, assert_never
 
 from interlock.core import tool_error
+from interlock.core.argument_edits import edits_between
 from interlock.core.canonical import UnencodableError, canonicalize, digest_of
 from interlock.core.decision import Decision, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.execution import Call, ExecutionResult, Progress
 from interlock.core.outcome import OutcomeKind
+from interlock.core.policy_input import EditInput
+from interlock.core.strict_json import parse_object
 from interlock.core.tool_error import ToolError
 from interlock.ports import Decisions, Identifiers, ProposedCall
 
 PENDING = 64
 """Escalated calls of one connection that it may come back to; of more, the oldest are forgotten."""
+
+LONGEST_WAIT_SECONDS = 20.0
+"""Of one question to the decision service, which it holds open: less than what it lets a call last."""
+
+LEAST_WAIT_SECONDS = 0.25
+"""With less left, it is not asked once more."""
+
+
+class Withdrawals:
+    """Proposals that are being taken back, because whoever made them has gone."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def begin(self, withdrawing: Coroutine[Any, Any, None]) -> None:
+        """Take one back, whatever becomes of who asked for it."""
+        task = asyncio.create_task(withdrawing)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def drain(self) -> None:
+        """Return when all that was begun has ended."""
+        while self._running:
+            await asyncio.wait(set(self._running))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +53,8 @@ class Front:
     """What a front needs of the world.
 
     `gateway` is this gateway's name; `execute` has it act on a token; an escalated call waits
-    `escalation_wait_seconds`, and `pauses` gives the seconds between asking so many times. `next_steps` tells by
-    ErrorReason what a caller can do about it.
+    `escalation_wait_seconds`, in questions whose beginnings lie `pauses` seconds apart at least, by how many there
+    were. `next_steps` tells by ErrorReason what a caller can do about it.
     """
 
     gateway: str
@@ -36,6 +64,19 @@ class Front:
     escalation_wait_seconds: float
     pauses: Callable[[int], float]
     next_steps: Mapping[str, str]
+    withdrawals: Withdrawals = field(default_factory=Withdrawals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """What the gateway did. `edits` are the places where an approver had changed the arguments before, empty for none.
+
+    `edited_arguments` are then what was executed.
+    """
+
+    done: ExecutionResult
+    edits: Sequence[EditInput] = ()
+    edited_arguments: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +129,7 @@ class Conversation:
             self._waiting.popitem(last=False)
 
 
-async def call_tool(call: FrontCall, conversation: Conversation, front: Front) -> ExecutionResult | ToolError:
+async def call_tool(call: FrontCall, conversation: Conversation, front: Front) -> Acted | ToolError:
     """Decide, then act where the decision is an allow: what the tool answered, or why it did not.
 
     No token, no call (case 61). What is raised, other than for cancellation, is a defect: the call may have run.
@@ -114,31 +155,69 @@ async def list_tools(conversation: Conversation, front: Front) -> Sequence[str]:
 
 
 async def _decide(proposed: ProposedCall, conversation: Conversation, front: Front) -> Decision:
-    """The decision, for which an escalated call waits a while: the same request, asked for again."""
-    ends = asyncio.get_running_loop().time() + front.escalation_wait_seconds
-    for asked in count():
-        decision = await front.decisions.decide(proposed, conversation.credential)
+    """The decision, for which an escalated call waits a while."""
+    decision = await front.decisions.decide(proposed, conversation.credential)
+    conversation.note(proposed, decision)
+    if _is_pending(decision) and front.escalation_wait_seconds:
+        decision = await _wait(decision, conversation, front)
         conversation.note(proposed, decision)
-        pause = front.pauses(asked)
-        if decision.verdict is not Verdict.ESCALATE or asyncio.get_running_loop().time() + pause > ends:
-            return decision
-        await asyncio.sleep(pause)
+    return decision
+
+
+async def _wait(decision: Decision, conversation: Conversation, front: Front) -> Decision:
+    """What people say to it within the time; later it can be asked for again.
+
+    A client that takes its call back wants no answer any more: so its proposal is taken back, too.
+    """
+    now = asyncio.get_running_loop().time
+    ends = now() + front.escalation_wait_seconds
+    try:
+        for asked in count():
+            again = now() + front.pauses(asked)
+            limit = min(ends - now(), LONGEST_WAIT_SECONDS)
+            decision = await front.decisions.wait(decision, conversation.credential, limit_seconds=limit)
+            if not _is_pending(decision) or max(again, now()) > ends - LEAST_WAIT_SECONDS:
+                return decision
+            await asyncio.sleep(max(0.0, again - now()))
+    except asyncio.CancelledError:
+        front.withdrawals.begin(_withdraw(decision, conversation.credential, front))
+        raise
     raise AssertionError("unreachable")
+
+
+def _is_pending(decision: Decision) -> bool:
+    return decision.verdict is Verdict.ESCALATE and bool(decision.approval_id)
+
+
+async def _withdraw(decision: Decision, credential: str, front: Front) -> None:
+    """As well as it goes: an approval that stays expires by itself."""
+    with contextlib.suppress(InterlockError):
+        await front.decisions.withdraw(decision, credential)
 
 
 async def _execute(
     decision: Decision, proposed: ProposedCall, progress: Progress | None, front: Front
-) -> ExecutionResult | ToolError:
-    """Act once. Whatever goes wrong, the call is never made again from here (invariant 8)."""
+) -> Acted | ToolError:
+    """Act once, on what an approver made of the call. Whatever goes wrong, it is never made again (invariant 8)."""
+    acted = _edited(proposed.arguments_json, decision.edited_arguments_json)
     done = await front.execute(
         Call(
             execution_token=decision.execution_token,
             tool=proposed.tool,
-            arguments_json=proposed.arguments_json,
+            arguments_json=decision.edited_arguments_json or proposed.arguments_json,
             progress=progress,
         )
     )
-    return tool_error.unknown(done.execution_id) if done.kind is OutcomeKind.UNKNOWN else done
+    return tool_error.unknown(done.execution_id) if done.kind is OutcomeKind.UNKNOWN else acted(done)
+
+
+def _edited(proposed: bytes, edited: bytes) -> Callable[[ExecutionResult], Acted]:
+    """What will be told of the call besides its result. Raises InterlockError: MALFORMED_ARGUMENTS."""
+    if not edited:
+        return lambda done: Acted(done=done)
+    before = parse_object(proposed, field="arguments_json")
+    after = parse_object(edited, field="edited_arguments_json")
+    return lambda done: Acted(done=done, edits=edits_between(before, after), edited_arguments=after)
 
 
 def _key(tool: str, arguments_json: bytes, goal: str) -> str:

@@ -29,6 +29,8 @@ class RemoteDecisions:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         stub = DecisionServiceStub(channel)
         self._decide = stub.Decide
+        self._wait = stub.WaitDecision
+        self._withdraw = stub.WithdrawDecision
         self._list_tools = stub.ListTools
 
     async def decide(self, call: ProposedCall, credential: str) -> Decision:
@@ -45,7 +47,24 @@ class RemoteDecisions:
             answer = await self._decide(request, metadata=_bearer(credential), timeout=LIMIT_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise told(error) from error
-        return _understood(answer.decision, call)
+        return _understood(answer.decision, call.request_id)
+
+    async def wait(self, decision: Decision, credential: str, *, limit_seconds: float) -> Decision:
+        """As ports.Decisions. Raises InterlockError as `decide`."""
+        request = decision_service_pb2.WaitDecisionRequest(decision_id=decision.decision_id)
+        try:
+            answer = await self._wait(request, metadata=_bearer(credential), timeout=limit_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise told(error) from error
+        return _understood(answer.decision, decision.request_id)
+
+    async def withdraw(self, decision: Decision, credential: str) -> None:
+        """As ports.Decisions. Raises InterlockError as the service does."""
+        request = decision_service_pb2.WithdrawDecisionRequest(decision_id=decision.decision_id)
+        try:
+            await self._withdraw(request, metadata=_bearer(credential), timeout=LIMIT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise told(error) from error
 
     async def list_tools(self, gateway: str, credential: str) -> Sequence[str]:
         """As ports.Decisions. Raises InterlockError as the service does."""
@@ -61,10 +80,10 @@ def _bearer(credential: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {credential}"),)
 
 
-def _understood(message: decision_pb2.Decision, call: ProposedCall) -> Decision:
+def _understood(message: decision_pb2.Decision, request_id: str) -> Decision:
     """The decision; whatever is not one on this request, and whole, is an error and no allow (invariant 1)."""
     verdict = _VERDICTS.get(message.verdict)
-    if verdict is None or message.request_id != call.request_id:
+    if verdict is None or message.request_id != request_id:
         raise _out_of_contract()
     if (verdict is Verdict.ALLOW) != bool(message.execution_token):
         raise _out_of_contract()
@@ -90,6 +109,7 @@ def _decision(message: decision_pb2.Decision, verdict: Verdict) -> Decision:
         retry_after=message.retry_after.ToNanoseconds() / 1e9 if message.HasField("retry_after") else None,
         state_digest=message.state_digest,
         approval_id=message.approval_id,
+        edited_arguments_json=message.edited_arguments_json,
     )
 
 

@@ -174,6 +174,7 @@ def decision(decided: Decision) -> decision_pb2.Decision:
         state_digest=decided.state_digest,
         steps=map(_step, decided.steps),
         approval_id=decided.approval_id,
+        edited_arguments_json=decided.edited_arguments_json,
     )
     if decided.token_expire_time is not None:
         message.token_expire_time.CopyFrom(timestamp(decided.token_expire_time))

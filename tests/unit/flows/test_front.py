@@ -1,5 +1,6 @@
 """Calls through the gateway's front, on decisions and executions of the test's own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,16 @@ from interlock.core.errors import ErrorReason, FieldViolation, InterlockError
 from interlock.core.execution import Call, ExecutionResult
 from interlock.core.outcome import OutcomeKind
 from interlock.core.tool_error import ToolError
-from interlock.flows.front import PENDING, Conversation, Front, FrontCall, call_tool, list_tools
+from interlock.flows.front import (
+    PENDING,
+    Acted,
+    Conversation,
+    Front,
+    FrontCall,
+    Withdrawals,
+    call_tool,
+    list_tools,
+)
 from tests.fakes import CountingIdentifiers, ScriptedDecisions
 
 CREDENTIAL = "the-agents-credential"
@@ -50,9 +60,14 @@ class World:
     conversation: Conversation = field(
         default_factory=lambda: Conversation(credential=CREDENTIAL, session_id="session-1")
     )
+    withdrawals: Withdrawals = field(default_factory=Withdrawals)
     identifiers: CountingIdentifiers = field(default_factory=lambda: CountingIdentifiers("request"))
 
     async def call(self, call: FrontCall = CALL) -> ExecutionResult | ToolError:
+        answer = await self.acts(call)
+        return answer.done if isinstance(answer, Acted) else answer
+
+    async def acts(self, call: FrontCall = CALL) -> Acted | ToolError:
         front = Front(
             gateway="gateway-1",
             decisions=self.decisions,
@@ -61,6 +76,7 @@ class World:
             escalation_wait_seconds=self.waits,
             pauses=lambda asked: 0.001,
             next_steps={"TOKEN_EXPIRED": "propose the call again"},
+            withdrawals=self.withdrawals,
         )
         return await call_tool(call, self.conversation, front)
 
@@ -163,11 +179,60 @@ async def test_an_escalated_call_tells_its_approval() -> None:
 
 
 async def test_an_escalated_call_waits_for_its_approval() -> None:
-    """Within the wait the same request is asked for again, and runs once when it is allowed (invariant 9)."""
+    """Within the wait the decision is waited for, and the call runs once when it is allowed (invariant 9)."""
     world = World(ScriptedDecisions(ESCALATE, ESCALATE, DECISION), waits=60.0)
     assert await world.call() is DONE
-    assert world.request_ids == ["request-1"] * 3
+    assert world.request_ids == ["request-1"]
+    assert [waited[:2] for waited in world.decisions.waited] == [("decision-1", CREDENTIAL)] * 2
     assert len(world.executed) == 1
+
+
+async def test_a_call_that_nobody_answers_in_time_stays_pending() -> None:
+    """The end of the wait takes nothing back: the same call again is the same request, and waits on."""
+    world = World(ScriptedDecisions(ESCALATE), waits=0.3)
+
+    async def to_the_end(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    world.decisions.waits = to_the_end
+    assert (await world.fails()).data["approval_id"] == "approval-1"
+    assert len(world.decisions.waited) == 1
+    assert world.decisions.withdrawn == []
+    await world.fails()
+    assert world.request_ids == ["request-1", "request-1"]
+
+
+async def test_a_call_that_its_client_takes_back_asks_nobody_any_more() -> None:
+    """Nobody wants the answer: the proposal is withdrawn, and nothing runs (case 53)."""
+    world = World(ScriptedDecisions(ESCALATE), waits=60.0)
+    waits = asyncio.Event()
+
+    async def for_ever(seconds: float) -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    world.decisions.waits = for_ever
+    calling = asyncio.create_task(world.call())
+    await waits.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    await world.withdrawals.drain()
+    assert world.decisions.withdrawn == [("decision-1", CREDENTIAL)]
+    assert world.executed == []
+
+
+async def test_what_an_approver_made_of_a_call_is_what_runs() -> None:
+    """The token is for the edited arguments; the agent hears where they differ from its own (invariant 3)."""
+    edited = b'{"max_count":1,"repo_path":"elsewhere"}'
+    decision = replace(DECISION, edited_arguments_json=edited)
+    world = World(ScriptedDecisions(ESCALATE, decision), waits=60.0)
+    acted = await world.acts()
+    assert isinstance(acted, Acted)
+    assert acted.edits == [{"path": "/repo_path", "change": "changed"}]
+    assert acted.edited_arguments == {"max_count": 1, "repo_path": "elsewhere"}
+    assert [call.arguments_json for call in world.executed] == [edited]
+    assert "elsewhere" not in repr(acted)
 
 
 async def test_an_escalated_call_is_resumed_by_the_same_call() -> None:

@@ -11,6 +11,7 @@ from interlock.cli.output import print_drawing, print_fields, print_json
 from interlock.cli.service_client import service_client
 from interlock.cli.timeline import draw_timeline
 from interlock.client import (
+    ApprovalEntry,
     DecisionEntry,
     FailureEntry,
     GoalSetBy,
@@ -108,7 +109,12 @@ def _taint(context: dict[str, Any]) -> str:
     return f"since proposal {since}: {', '.join(sources)}"
 
 
-_NAMES = {DecisionEntry: "decision", OutcomeEntry: "outcome", FailureEntry: "failure"}
+_NAMES = {
+    DecisionEntry: "decision",
+    ApprovalEntry: "approval",
+    OutcomeEntry: "outcome",
+    FailureEntry: "failure",
+}
 _KINDS = {
     PlanningStep: "planning",
     MemoryRead: "memory_read",

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from interlock.cli.output import visible
 from interlock.client import (
+    ApprovalEntry,
     DecisionEntry,
     FailureEntry,
     MemoryRead,
@@ -77,7 +78,15 @@ def _line(entry: TimelineEntry, numbers: dict[str, int]) -> _Line:
                 number=str(entry.number or ""),
                 style=_STYLES[made.verdict],
                 marks=_marks(made),
-                rest=f"{made.tool}  {', '.join(made.reason_codes)}",
+                rest=f"{made.tool}  {', '.join(made.reason_codes)}{_asked(made)}",
+            )
+        case ApprovalEntry() as approval:
+            of = numbers.get(approval.decision_id)
+            return _Line(
+                what=approval.change,
+                style="yellow",
+                rest=f"of {of or f'decision {approval.decision_id}'}  approval {approval.approval_id} is "
+                f"{approval.state}, by {approval.requested_by}",
             )
         case OutcomeEntry() as outcome:
             of = numbers.get(outcome.decision_id)
@@ -91,6 +100,11 @@ def _line(entry: TimelineEntry, numbers: dict[str, int]) -> _Line:
             return _Line(what=f"step {step.number}", rest=_step(step), style="cyan")
         case None:
             return _Line(what="?", rest="something that only a newer version of this command knows")
+
+
+def _asked(made: DecisionEntry) -> str:
+    after = f"  after approval {made.follows}" if made.follows else ""
+    return f"{after}  waits for approval {made.approval_id}" if made.approval_id else after
 
 
 def _marks(made: DecisionEntry) -> str:

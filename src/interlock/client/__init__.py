@@ -27,6 +27,7 @@ from interlock.client.freeze_values import Freeze, FreezeScope
 from interlock.client.http_arguments import http_arguments
 from interlock.client.plan_values import PlanStep, Reference, filled
 from interlock.client.session_values import (
+    ApprovalEntry,
     DecisionEntry,
     FailureEntry,
     GoalSetBy,
@@ -63,6 +64,7 @@ __all__ = [
     "Approval",
     "ApprovalAnswer",
     "ApprovalCall",
+    "ApprovalEntry",
     "ApprovalState",
     "ApprovedBefore",
     "AsyncInterlock",

@@ -134,12 +134,21 @@ def _entry(message: session_pb2.TimelineEntry) -> values.TimelineEntry:
 
 def _happened(
     message: session_pb2.TimelineEntry,
-) -> values.Step | values.DecisionEntry | values.OutcomeEntry | values.FailureEntry | None:
+) -> (
+    values.Step
+    | values.DecisionEntry
+    | values.ApprovalEntry
+    | values.OutcomeEntry
+    | values.FailureEntry
+    | None
+):
     match message.WhichOneof("entry"):
         case "step":
             return _step(message.step)
         case "decision":
             return _decision(message.decision)
+        case "approval":
+            return _approval(message.approval)
         case "outcome":
             return _outcome(message.outcome)
         case "failure":
@@ -192,6 +201,18 @@ def _decision(message: session_pb2.DecisionEntry) -> values.DecisionEntry:
         same_call=message.same_call,
         cycle_length=message.cycle_length,
         cycle_count=message.cycle_count,
+        approval_id=message.approval_id,
+        follows=message.follows,
+    )
+
+
+def _approval(message: session_pb2.ApprovalEntry) -> values.ApprovalEntry:
+    return values.ApprovalEntry(
+        approval_id=message.approval_id,
+        decision_id=message.decision_id,
+        change=message.change,
+        state=message.state,
+        requested_by=message.requested_by,
     )
 
 

@@ -70,7 +70,8 @@ class DecisionEntry:
     """A decision in a timeline, and how its call repeats those before it in the session, itself counted.
 
     `same_call` counts identical calls; the calls end in `cycle_count` repeats of one cycle of `cycle_length`
-    calls, both 0 where they do not.
+    calls, both 0 where they do not. `approval_id` is the approval that it waits for, `follows` the one whose end it
+    weighed, for the same proposal waited for that before; empty for none.
     """
 
     decision_id: str
@@ -82,6 +83,23 @@ class DecisionEntry:
     same_call: int
     cycle_length: int
     cycle_count: int
+    approval_id: str = ""
+    follows: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalEntry:
+    """What happened to the approval that a decision of the session opened.
+
+    `change` is `answer`, `approve`, `deny`, `expire`, `withdraw` or `supersede`, and `state` what it was after that.
+    `requested_by` is who did it, `KIND/NAME`, or `service`.
+    """
+
+    approval_id: str
+    decision_id: str
+    change: str
+    state: str
+    requested_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +130,7 @@ class TimelineEntry:
 
     time: datetime
     number: int
-    entry: Step | DecisionEntry | OutcomeEntry | FailureEntry | None
+    entry: Step | DecisionEntry | ApprovalEntry | OutcomeEntry | FailureEntry | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 from interlock.core.approval import Approval, Event, once_of
 from interlock.core.approving import ChangeApproval
 from interlock.core.identity import Caller
-from interlock.core.record import Draft, RecordType, rfc3339
+from interlock.core.record import Draft, RecordType, rfc3339, session_name
 from interlock.core.standing_changes import stated
 
 SERVICE = "service"
@@ -36,6 +36,7 @@ def draft_of(change: ChangeApproval, told: Told) -> Draft:
         tenant=before.tenant,
         once=once_of(before.tenant, before.approval_id, before.version),
         decision_id=before.decision_id,
+        session=session_name(before.agent, before.session_id),
         timestamp=change.at,
         fields={
             "change": told.event.value,

@@ -1,4 +1,4 @@
-"""A session's timeline: its decisions, outcomes and failed attempts from the log, and the steps that were recorded."""
+"""A session's timeline: its decisions, approvals, outcomes and failed attempts from the log, and recorded steps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from interlock.core.steps import Step
 class DecisionMade:
     """A decision, and how its call repeated those before it in the session, itself counted; 0 if not measured.
 
-    Of a plan, `tool` says how many steps it has; those follow it.
+    Of a plan, `tool` says how many steps it has; those follow it. `approval_id` is the approval that it waits for,
+    `follows` the one whose end it weighed; empty for none.
     """
 
     decision_id: str
@@ -28,6 +29,19 @@ class DecisionMade:
     same_call: int
     cycle_length: int
     cycle_count: int
+    approval_id: str = ""
+    follows: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalChanged:
+    """What happened to the approval that this decision opened; `change` and `state` are words of core.approval."""
+
+    approval_id: str
+    decision_id: str
+    change: str
+    state: str
+    requested_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +68,7 @@ class Entry:
 
     time: datetime
     number: int
-    event: Step | DecisionMade | OutcomeReported | AttemptFailed
+    event: Step | DecisionMade | ApprovalChanged | OutcomeReported | AttemptFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +124,8 @@ def _entry(record: Record) -> Entry:
             )
         case RecordType.OUTCOME:
             return Entry(time=record.timestamp, number=0, event=_outcome(record, stated))
+        case RecordType.APPROVAL:
+            return Entry(time=record.timestamp, number=0, event=_approval(record, stated))
         case _:
             event = AttemptFailed(reason=stated["error"]["code"], tool=proposed(stated))
             return Entry(time=record.timestamp, number=0, event=event)
@@ -128,6 +144,18 @@ def _decision(record: Record, stated: dict[str, Any], loops: dict[str, Any]) -> 
         same_call=loops.get("same_call", 0),
         cycle_length=cycle.get("length", 0),
         cycle_count=cycle.get("count", 0),
+        approval_id=stated.get("approval_id", ""),
+        follows=stated.get("follows", ""),
+    )
+
+
+def _approval(record: Record, stated: dict[str, Any]) -> ApprovalChanged:
+    return ApprovalChanged(
+        approval_id=stated["approval_id"],
+        decision_id=record.decision_id,
+        change=stated["change"],
+        state=stated["state"],
+        requested_by=stated["requested_by"],
     )
 
 

@@ -1,5 +1,6 @@
 """Between protobuf messages and core types, for sessions and their steps; nothing here decides anything."""
 
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from interlock.core.outcome import Usage
 from interlock.core.session import GoalSetBy
 from interlock.core.session_changes import SessionView
 from interlock.core.steps import Step, StepKind
-from interlock.core.timeline import AttemptFailed, DecisionMade, Entry, OutcomeReported
+from interlock.core.timeline import ApprovalChanged, AttemptFailed, DecisionMade, Entry, OutcomeReported
 from interlock.flows.sessions import StepBatch
 from interlock.rpc import wire
 from interlock.v1 import decision_service_pb2, outcome_pb2, proposal_pb2, session_pb2
@@ -47,6 +48,8 @@ def timeline_entry(entry: Entry) -> session_pb2.TimelineEntry:
             message.step.CopyFrom(_step(event))
         case DecisionMade() as event:
             message.decision.CopyFrom(_decision(event))
+        case ApprovalChanged() as event:
+            message.approval.CopyFrom(session_pb2.ApprovalEntry(**asdict(event)))
         case OutcomeReported() as event:
             message.outcome.CopyFrom(_outcome(event))
         case AttemptFailed() as event:
@@ -115,6 +118,8 @@ def _decision(event: DecisionMade) -> session_pb2.DecisionEntry:
         same_call=event.same_call,
         cycle_length=event.cycle_length,
         cycle_count=event.cycle_count,
+        approval_id=event.approval_id,
+        follows=event.follows,
     )
 
 

@@ -28,15 +28,15 @@ from interlock.v1 import outcome_pb2 as interlock_dot_v1_dot_outcome__pb2
 from interlock.v1 import proposal_pb2 as interlock_dot_v1_dot_proposal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/session.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1binterlock/v1/decision.proto\x1a\x1ainterlock/v1/outcome.proto\x1a\x1binterlock/v1/proposal.proto\"\xb7\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0c\n\x04goal\x18\x04 \x01(\t\x12,\n\x0bgoal_set_by\x18\x05 \x01(\x0e\x32\x17.interlock.v1.GoalSetBy\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65nded\x18\x08 \x01(\x08\x12\x14\n\x0cstate_digest\x18\t \x01(\t\x12\r\n\x05steps\x18\n \x01(\x03\x12\x18\n\x10last_step_number\x18\x0b \x01(\x03\x12\x12\n\nfacts_json\x18\x0c \x01(\x0c\"\x91\x02\n\x04Step\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12.\n\x08planning\x18\x02 \x01(\x0b\x32\x1a.interlock.v1.PlanningStepH\x00\x12/\n\x0bmemory_read\x18\x03 \x01(\x0b\x32\x18.interlock.v1.MemoryReadH\x00\x12\x31\n\x0cmemory_write\x18\x04 \x01(\x0b\x32\x19.interlock.v1.MemoryWriteH\x00\x12\x39\n\x10state_transition\x18\x05 \x01(\x0b\x32\x1d.interlock.v1.StateTransitionH\x00\x12\"\n\x05usage\x18\x06 \x01(\x0b\x32\x13.interlock.v1.UsageB\x06\n\x04kind\"\x1f\n\x0cPlanningStep\x12\x0f\n\x07summary\x18\x01 \x01(\t\"E\n\x0fStateTransition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nfrom_state\x18\x02 \x01(\t\x12\x10\n\x08to_state\x18\x03 \x01(\t\"\x85\x02\n\rTimelineEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\"\n\x04step\x18\x03 \x01(\x0b\x32\x12.interlock.v1.StepH\x00\x12/\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x1b.interlock.v1.DecisionEntryH\x00\x12-\n\x07outcome\x18\x05 \x01(\x0b\x32\x1a.interlock.v1.OutcomeEntryH\x00\x12-\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x1a.interlock.v1.FailureEntryH\x00\x42\x07\n\x05\x65ntry\"\xdb\x01\n\rDecisionEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x11\n\tlog_index\x18\x02 \x01(\x03\x12&\n\x07verdict\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Verdict\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\x05 \x01(\t\x12\x14\n\x0creason_codes\x18\x06 \x03(\t\x12\x11\n\tsame_call\x18\x07 \x01(\x03\x12\x14\n\x0c\x63ycle_length\x18\x08 \x01(\x03\x12\x13\n\x0b\x63ycle_count\x18\t \x01(\x03\"x\n\x0cOutcomeEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12&\n\x07outcome\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Outcome\x12\x15\n\rresult_digest\x18\x04 \x01(\t\",\n\x0c\x46\x61ilureEntry\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t*X\n\tGoalSetBy\x12\x1b\n\x17GOAL_SET_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14GOAL_SET_BY_PROPOSAL\x10\x01\x12\x14\n\x10GOAL_SET_BY_USER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterlock/v1/session.proto\x12\x0cinterlock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1binterlock/v1/decision.proto\x1a\x1ainterlock/v1/outcome.proto\x1a\x1binterlock/v1/proposal.proto\"\xb7\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0c\n\x04goal\x18\x04 \x01(\t\x12,\n\x0bgoal_set_by\x18\x05 \x01(\x0e\x32\x17.interlock.v1.GoalSetBy\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65nded\x18\x08 \x01(\x08\x12\x14\n\x0cstate_digest\x18\t \x01(\t\x12\r\n\x05steps\x18\n \x01(\x03\x12\x18\n\x10last_step_number\x18\x0b \x01(\x03\x12\x12\n\nfacts_json\x18\x0c \x01(\x0c\"\x91\x02\n\x04Step\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12.\n\x08planning\x18\x02 \x01(\x0b\x32\x1a.interlock.v1.PlanningStepH\x00\x12/\n\x0bmemory_read\x18\x03 \x01(\x0b\x32\x18.interlock.v1.MemoryReadH\x00\x12\x31\n\x0cmemory_write\x18\x04 \x01(\x0b\x32\x19.interlock.v1.MemoryWriteH\x00\x12\x39\n\x10state_transition\x18\x05 \x01(\x0b\x32\x1d.interlock.v1.StateTransitionH\x00\x12\"\n\x05usage\x18\x06 \x01(\x0b\x32\x13.interlock.v1.UsageB\x06\n\x04kind\"\x1f\n\x0cPlanningStep\x12\x0f\n\x07summary\x18\x01 \x01(\t\"E\n\x0fStateTransition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nfrom_state\x18\x02 \x01(\t\x12\x10\n\x08to_state\x18\x03 \x01(\t\"\xb6\x02\n\rTimelineEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\"\n\x04step\x18\x03 \x01(\x0b\x32\x12.interlock.v1.StepH\x00\x12/\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x1b.interlock.v1.DecisionEntryH\x00\x12-\n\x07outcome\x18\x05 \x01(\x0b\x32\x1a.interlock.v1.OutcomeEntryH\x00\x12-\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x1a.interlock.v1.FailureEntryH\x00\x12/\n\x08\x61pproval\x18\x07 \x01(\x0b\x32\x1b.interlock.v1.ApprovalEntryH\x00\x42\x07\n\x05\x65ntry\"\x81\x02\n\rDecisionEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x11\n\tlog_index\x18\x02 \x01(\x03\x12&\n\x07verdict\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Verdict\x12\x0c\n\x04tool\x18\x04 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\x05 \x01(\t\x12\x14\n\x0creason_codes\x18\x06 \x03(\t\x12\x11\n\tsame_call\x18\x07 \x01(\x03\x12\x14\n\x0c\x63ycle_length\x18\x08 \x01(\x03\x12\x13\n\x0b\x63ycle_count\x18\t \x01(\x03\x12\x13\n\x0b\x61pproval_id\x18\n \x01(\t\x12\x0f\n\x07\x66ollows\x18\x0b \x01(\t\"x\n\x0cOutcomeEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12&\n\x07outcome\x18\x03 \x01(\x0e\x32\x15.interlock.v1.Outcome\x12\x15\n\rresult_digest\x18\x04 \x01(\t\"n\n\rApprovalEntry\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63hange\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x14\n\x0crequested_by\x18\x05 \x01(\t\",\n\x0c\x46\x61ilureEntry\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t*X\n\tGoalSetBy\x12\x1b\n\x17GOAL_SET_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14GOAL_SET_BY_PROPOSAL\x10\x01\x12\x14\n\x10GOAL_SET_BY_USER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interlock.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GOALSETBY']._serialized_start=1511
-  _globals['_GOALSETBY']._serialized_end=1599
+  _globals['_GOALSETBY']._serialized_start=1710
+  _globals['_GOALSETBY']._serialized_end=1798
   _globals['_SESSION']._serialized_start=164
   _globals['_SESSION']._serialized_end=475
   _globals['_STEP']._serialized_start=478
@@ -46,11 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATETRANSITION']._serialized_start=786
   _globals['_STATETRANSITION']._serialized_end=855
   _globals['_TIMELINEENTRY']._serialized_start=858
-  _globals['_TIMELINEENTRY']._serialized_end=1119
-  _globals['_DECISIONENTRY']._serialized_start=1122
-  _globals['_DECISIONENTRY']._serialized_end=1341
-  _globals['_OUTCOMEENTRY']._serialized_start=1343
-  _globals['_OUTCOMEENTRY']._serialized_end=1463
-  _globals['_FAILUREENTRY']._serialized_start=1465
-  _globals['_FAILUREENTRY']._serialized_end=1509
+  _globals['_TIMELINEENTRY']._serialized_end=1168
+  _globals['_DECISIONENTRY']._serialized_start=1171
+  _globals['_DECISIONENTRY']._serialized_end=1428
+  _globals['_OUTCOMEENTRY']._serialized_start=1430
+  _globals['_OUTCOMEENTRY']._serialized_end=1550
+  _globals['_APPROVALENTRY']._serialized_start=1552
+  _globals['_APPROVALENTRY']._serialized_end=1662
+  _globals['_FAILUREENTRY']._serialized_start=1664
+  _globals['_FAILUREENTRY']._serialized_end=1708
 # @@protoc_insertion_point(module_scope)

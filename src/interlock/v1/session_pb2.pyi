@@ -237,6 +237,7 @@ class TimelineEntry(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Of a decision, the place of its proposal among those of the session, from 1, by which facts such as
     untrusted_since_step name it; of a recorded step, its own number; else 0.
@@ -261,6 +262,10 @@ class TimelineEntry(_message.Message):
     def failure(self) -> Global___FailureEntry:
         """An attempt that ended in an error instead of a decision."""
 
+    @_builtins.property
+    def approval(self) -> Global___ApprovalEntry:
+        """A change of the approval that a decision waited for."""
+
     def __init__(
         self,
         *,
@@ -270,12 +275,13 @@ class TimelineEntry(_message.Message):
         decision: Global___DecisionEntry | None = ...,
         outcome: Global___OutcomeEntry | None = ...,
         failure: Global___FailureEntry | None = ...,
+        approval: Global___ApprovalEntry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "entry", b"entry", "failure", b"failure", "outcome", b"outcome", "step", b"step", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "decision", b"decision", "entry", b"entry", "failure", b"failure", "outcome", b"outcome", "step", b"step", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "entry", b"entry", "failure", b"failure", "number", b"number", "outcome", b"outcome", "step", b"step", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "decision", b"decision", "entry", b"entry", "failure", b"failure", "number", b"number", "outcome", b"outcome", "step", b"step", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["step", "decision", "outcome", "failure"]  # noqa: Y015
+    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["step", "decision", "outcome", "failure", "approval"]  # noqa: Y015
     _WhichOneofArgType_entry: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_entry) -> _WhichOneofReturnType_entry | None: ...
 
@@ -296,6 +302,8 @@ class DecisionEntry(_message.Message):
     SAME_CALL_FIELD_NUMBER: _builtins.int
     CYCLE_LENGTH_FIELD_NUMBER: _builtins.int
     CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    FOLLOWS_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """The decision."""
     log_index: _builtins.int
@@ -312,6 +320,10 @@ class DecisionEntry(_message.Message):
     """Length of the cycle of calls that it ended, 0 for none."""
     cycle_count: _builtins.int
     """How often that cycle was repeated by then."""
+    approval_id: _builtins.str
+    """The approval that an escalated decision waits for, empty for none."""
+    follows: _builtins.str
+    """The approval whose end it weighed: the same proposal waited for it before. Empty for none."""
     @_builtins.property
     def reason_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Codes of the reasons."""
@@ -328,10 +340,12 @@ class DecisionEntry(_message.Message):
         same_call: _builtins.int = ...,
         cycle_length: _builtins.int = ...,
         cycle_count: _builtins.int = ...,
+        approval_id: _builtins.str = ...,
+        follows: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_digest", b"arguments_digest", "cycle_count", b"cycle_count", "cycle_length", b"cycle_length", "decision_id", b"decision_id", "log_index", b"log_index", "reason_codes", b"reason_codes", "same_call", b"same_call", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "arguments_digest", b"arguments_digest", "cycle_count", b"cycle_count", "cycle_length", b"cycle_length", "decision_id", b"decision_id", "follows", b"follows", "log_index", b"log_index", "reason_codes", b"reason_codes", "same_call", b"same_call", "tool", b"tool", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +384,44 @@ class OutcomeEntry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OutcomeEntry: _TypeAlias = OutcomeEntry  # noqa: Y015
+
+@_typing.final
+class ApprovalEntry(_message.Message):
+    """ApprovalEntry is a change of an approval, in the session of the decision that opened it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """The approval."""
+    decision_id: _builtins.str
+    """The decision that opened it."""
+    change: _builtins.str
+    """What happened to it: answer, approve, deny, expire, withdraw or supersede."""
+    state: _builtins.str
+    """What it was after that: pending, approved, denied, expired, withdrawn or superseded."""
+    requested_by: _builtins.str
+    """Who did it, `KIND/NAME`; `service` where the service itself did."""
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        decision_id: _builtins.str = ...,
+        change: _builtins.str = ...,
+        state: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "change", b"change", "decision_id", b"decision_id", "requested_by", b"requested_by", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovalEntry: _TypeAlias = ApprovalEntry  # noqa: Y015
 
 @_typing.final
 class FailureEntry(_message.Message):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from interlock.cli.timeline import draw_timeline
 from interlock.client import (
+    ApprovalEntry,
     DecisionEntry,
     FailureEntry,
     MemoryRead,
@@ -58,6 +59,26 @@ def drawn(*entries: TimelineEntry) -> list[str]:
     """The lines, with an x for each sign of multiplication."""
     plain = (line.plain.rstrip() for line in draw_timeline(entries))
     return [line.replace("\N{MULTIPLICATION SIGN}", "x") for line in plain]
+
+
+def test_an_approval_is_seen_from_the_question_to_the_answer() -> None:
+    """Which approval a decision waits for, what became of it, and which decision came of it, stand one a line."""
+    approved = ApprovalEntry(
+        approval_id="a-1",
+        decision_id="decision-1",
+        change="approve",
+        state="approved",
+        requested_by="approver/alice",
+    )
+    assert drawn(
+        a_decision(1, verdict=Verdict.ESCALATE, reason_codes=("a.b",), approval_id="a-1"),
+        an_entry(approved, seconds=1),
+        a_decision(2, follows="a-1"),
+    )[1:] == [
+        "  12:00:01    1 ESCALATE  git_log  a.b  waits for approval a-1",
+        "  12:00:01      approve   of 1  approval a-1 is approved, by approver/alice",
+        "  12:00:02    2 ALLOW     git_log  effects.granted  after approval a-1",
+    ]
 
 
 def test_each_thing_that_happened_has_its_line() -> None:

@@ -73,6 +73,20 @@ TIMELINE: list[tuple[session_pb2.TimelineEntry, Any]] = [
         ),
     ),
     (
+        entry(
+            approval=session_pb2.ApprovalEntry(
+                approval_id="a-1",
+                decision_id="d-1",
+                change="expire",
+                state="expired",
+                requested_by="service",
+            )
+        ),
+        sessions.ApprovalEntry(
+            approval_id="a-1", decision_id="d-1", change="expire", state="expired", requested_by="service"
+        ),
+    ),
+    (
         entry(failure=session_pb2.FailureEntry(reason="POLICY_CONFLICT", tool="t")),
         sessions.FailureEntry(reason="POLICY_CONFLICT", tool="t"),
     ),

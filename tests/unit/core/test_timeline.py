@@ -12,7 +12,15 @@ from interlock.core.decision import Verdict
 from interlock.core.outcome import OutcomeKind
 from interlock.core.record import EMPTY, Draft, Head, Record, RecordType, seal
 from interlock.core.steps import Step, StepKind
-from interlock.core.timeline import AttemptFailed, DecisionMade, Entry, OutcomeReported, Place, page
+from interlock.core.timeline import (
+    ApprovalChanged,
+    AttemptFailed,
+    DecisionMade,
+    Entry,
+    OutcomeReported,
+    Place,
+    page,
+)
 from tests.fakes import NOON
 
 LONG_AGO = NOON - timedelta(days=365)
@@ -72,6 +80,31 @@ def test_a_decision_that_lacked_something_says_what() -> None:
     told = event(a_record(RecordType.DECISION, lacked)).event
     assert isinstance(told, DecisionMade)
     assert told.reason_codes == ("quota.budget",)
+
+
+def test_what_became_of_an_approval_is_told() -> None:
+    """A change of an approval stands between the decision that waited for it and the one that follows."""
+    changed = {
+        "approval_id": "approval-1",
+        "change": "approve",
+        "state": "approved",
+        "requested_by": "approver/alice",
+        "comment": "fine",
+    }
+    assert event(a_record(RecordType.APPROVAL, changed)).event == ApprovalChanged(
+        approval_id="approval-1",
+        decision_id="decision-1",
+        change="approve",
+        state="approved",
+        requested_by="approver/alice",
+    )
+    for more, names in (
+        ({"approval_id": "approval-1"}, ("approval-1", "")),
+        ({"follows": "approval-1"}, ("", "approval-1")),
+    ):
+        told = event(a_record(RecordType.DECISION, DECISION | more)).event
+        assert isinstance(told, DecisionMade)
+        assert (told.approval_id, told.follows) == names
 
 
 def test_outcomes_and_failures_are_told() -> None:

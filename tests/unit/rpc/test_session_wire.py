@@ -1,5 +1,6 @@
 """Between messages and core types, for sessions."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from interlock.core.outcome import OutcomeKind
 from interlock.core.session import SessionKey
 from interlock.core.session_changes import SessionView
 from interlock.core.steps import Step, StepKind
-from interlock.core.timeline import AttemptFailed, DecisionMade, Entry, OutcomeReported
+from interlock.core.timeline import ApprovalChanged, AttemptFailed, DecisionMade, Entry, OutcomeReported
 from interlock.rpc import session_wire
 from interlock.v1 import decision_service_pb2, outcome_pb2, session_pb2
 from tests.fakes import NOON
@@ -51,6 +52,19 @@ def test_a_step_that_is_none_is_told(message: session_pb2.Step, field: str) -> N
         session_wire.step_batch(decision_service_pb2.RecordStepsRequest(steps=[message]))
     assert caught.value.reason is ErrorReason.INVALID_FIELD
     assert caught.value.violations[0].field == field
+
+
+def test_what_became_of_an_approval_is_told() -> None:
+    """All that a timeline knows of an approval's change is in the message."""
+    changed = ApprovalChanged(
+        approval_id="approval-1",
+        decision_id="d-1",
+        change="deny",
+        state="denied",
+        requested_by="approver/alice",
+    )
+    told = session_wire.timeline_entry(Entry(time=NOON, number=0, event=changed))
+    assert told.approval == session_pb2.ApprovalEntry(**asdict(changed))
 
 
 def test_a_decision_an_outcome_and_a_failure_are_told() -> None:

@@ -1,4 +1,4 @@
-"""interlock credentials: give, list and revoke the credentials of agents, gateways, auditors, users and operators."""
+"""interlock credentials: give, list and revoke the credentials of all who call, and of people who approve."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +23,19 @@ application = typer.Typer(help="Give, list and revoke credentials.", no_args_is_
 @application.command()
 def create(
     kind: Annotated[CallerKind, typer.Option(help="What the credential is for.")],
-    name: Annotated[str, typer.Option(help="Whom it names; for a gateway, the `name` of its settings.")],
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Whom it names; for a gateway, the `name` of its settings; for a user or an approver, the person."
+        ),
+    ],
     tenant: Annotated[str, typer.Option(help="Whose it is.")],
     role: Annotated[
         list[str] | None,
-        typer.Option(help="A role of an agent, may be given again; or `every-tenant` of an operator."),
+        typer.Option(
+            help="A role of an agent or an approver, may be given again: `delegate-of-NAME` of an approver who acts "
+            "for somebody; or `every-tenant` of an operator."
+        ),
     ] = None,
     output: Annotated[
         Path | None,

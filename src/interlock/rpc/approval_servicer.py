@@ -1,12 +1,10 @@
 """ApprovalService over the flows."""
 
-from google.protobuf.message import Message
-
-from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import CallerKind
 from interlock.flows.approve import resolve_approval
 from interlock.flows.approving import Approving
 from interlock.flows.show_approvals import get_approval, list_approvals
+from interlock.flows.standing import list_standing, revoke_standing
 from interlock.rpc import approval_wire
 from interlock.rpc.endpoint import Call, caller_of
 from interlock.v1 import approval_service_pb2 as pb
@@ -49,17 +47,16 @@ class ApprovalServicer:
         self, request: pb.ListStandingApprovalsRequest, call: Call
     ) -> pb.ListStandingApprovalsResponse:
         """A page of standing approvals."""
-        caller_of(call, CallerKind.APPROVER, CallerKind.AUDITOR)
-        raise _not_there_yet(request)
+        caller = caller_of(call, CallerKind.APPROVER, CallerKind.AUDITOR)
+        page, following = await list_standing(approval_wire.standing_query(request), caller, self._approving)
+        return pb.ListStandingApprovalsResponse(
+            standing_approvals=map(approval_wire.standing_approval, page), next_page_token=following
+        )
 
     async def revoke_standing_approval(
         self, request: pb.RevokeStandingApprovalRequest, call: Call
     ) -> pb.RevokeStandingApprovalResponse:
         """A standing approval is taken back."""
-        caller_of(call, CallerKind.APPROVER)
-        raise _not_there_yet(request)
-
-
-def _not_there_yet(request: Message) -> InterlockError:
-    message = f"`{request.DESCRIPTOR.name}` is not served yet"
-    return InterlockError(reason=ErrorReason.INTERNAL, message=message)
+        caller = caller_of(call, CallerKind.APPROVER)
+        ended = await revoke_standing(request.standing_id, request.comment, caller, self._approving)
+        return pb.RevokeStandingApprovalResponse(standing_approval=approval_wire.standing_approval(ended))

@@ -17,7 +17,7 @@ from interlock.core.approval_view import (
 from interlock.core.decision import Verdict
 from interlock.core.errors import invalid_field
 from interlock.core.field_checks import check_number
-from interlock.core.standing import StandingApproval, StandingTerms
+from interlock.core.standing import StandingApproval, StandingQuery, StandingTerms
 from interlock.rpc import wire
 from interlock.rpc.wire import reason, timestamp
 from interlock.v1 import approval_service_pb2 as pb
@@ -58,6 +58,11 @@ def given_answer(request: pb.ResolveApprovalRequest) -> GivenAnswer:
         edited_arguments_json=request.edited_arguments_json,
         standing=_standing_terms(request.standing) if request.HasField("standing") else None,
     )
+
+
+def standing_query(request: pb.ListStandingApprovalsRequest) -> StandingQuery:
+    """Which standing approvals."""
+    return StandingQuery(agent=request.agent, page_size=request.page_size, page_token=request.page_token)
 
 
 def approval(value: Approval) -> pb.Approval:

@@ -318,7 +318,9 @@ def to_toml(settings: Mapping[str, Any]) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value)  # of strings, numbers, booleans and their lists JSON is TOML
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value)  # of strings, numbers and booleans JSON is TOML
 
 
 def _settings(journal: Path) -> dict[str, Any]:

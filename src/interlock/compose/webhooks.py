@@ -19,7 +19,7 @@ from interlock.flows.announce import Announcing, Delivery, announce_until
 from interlock.ports import Clock, WebhookSender
 
 LOOK_EVERY_SECONDS = 1.0
-FIRST_DELAY_SECONDS = 5.0
+FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 3_600.0
 LEAST_SECRET_BYTES = 32
 MOST_SECRETS = 2

@@ -16,6 +16,7 @@ from interlock.client import (
     InterlockCallError,
     Resolution,
     ShownApproval,
+    StandingTerms,
     Verdict,
 )
 from interlock.client.errors import from_rpc
@@ -181,6 +182,65 @@ async def test_what_is_sensitive_is_concealed_and_named(service: Service) -> Non
     assert (call.concealed, call.matches_digest) == (("/message",), None)
     assert b"a-secret" not in call.arguments_json
     assert call.arguments["message"].keys() == {"concealed"}
+
+
+NARROW = StandingTerms(
+    arguments_schema={
+        "type": "object",
+        "properties": {"repo_path": {"const": "/srv/1"}},
+        "required": ["repo_path"],
+        "additionalProperties": False,
+    },
+    count=3,
+    life_seconds=600,
+)
+
+
+async def test_a_standing_approval_is_given_listed_and_taken_back(service: Service) -> None:
+    """With an approve the like of it is approved too; it is listed for all to see, until somebody takes it back."""
+    await service.escalated()
+    [waiting] = await service.listed()
+    done = await service.resolve(waiting, "approve", standing=NARROW)
+    given = done.standing
+    assert (given.tool, given.agent, given.approvers) == ("git_log", AGENT.name, ("alice",))
+    assert (given.remaining, given.count, given.approval_id) == (3, 3, waiting.approval_id)
+    assert (given.arguments_schema, given.session_id) == (NARROW.arguments_schema, "session-1")
+    assert given.expire_time == NOON + timedelta(seconds=600)
+    async with service.client(AUDITOR) as auditor:
+        for agent, listed in (("", [given]), (AGENT.name, [given]), ("agent-2", [])):
+            assert [each async for each in auditor.approvals.standing(agent)] == listed
+    async with service.client() as alice:
+        ended = await alice.approvals.revoke_standing(given.standing_id, comment="enough")
+        assert ended == replace(given, remaining=0)
+        assert [each async for each in alice.approvals.standing()] == []
+
+
+async def test_an_unknown_standing_approval_and_a_foreign_one_are_alike(service: Service) -> None:
+    """Whether another tenant has a standing approval cannot be told, nor whether there was one (case 54)."""
+    await service.escalated()
+    [waiting] = await service.listed()
+    given = (await service.resolve(waiting, "approve", standing=NARROW)).standing
+    asked = [(STRANGER, given.standing_id), (ALICE, "no-such-one")]
+    told = [
+        await ask(service, "RevokeStandingApproval", caller, standing_id=named) for caller, named in asked
+    ]
+    assert told[0] is not None
+    assert told[0].code == "NOT_FOUND"
+    assert [vars(each) for each in told if each] == [vars(told[0])] * 2
+    async with service.client(STRANGER) as stranger:
+        assert [each async for each in stranger.approvals.standing()] == []
+    async with service.client() as alice:
+        assert [each async for each in alice.approvals.standing()] == [given]
+
+
+async def test_loose_terms_give_nothing(service: Service) -> None:
+    """Terms that bind no argument are refused by place, and nothing is approved with them either (case 51)."""
+    await service.escalated()
+    [waiting] = await service.listed()
+    error = await service.refused(waiting, "approve", standing=replace(NARROW, arguments_schema={}))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert error.violations[0].field.startswith("standing.arguments_schema_json")
+    assert await service.listed() == [waiting]
 
 
 @pytest.mark.parametrize(
@@ -400,6 +460,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         GOOD | {"resolution": pb.RESOLUTION_DENY, "standing": pb.StandingTerms()},
         "standing",
     ),
+    ("ListStandingApprovals", {"agent": "An agent"}, "agent"),
+    ("ListStandingApprovals", {"page_size": 1_001}, "page_size"),
+    ("ListStandingApprovals", {"page_token": "never given"}, "page_token"),
+    ("RevokeStandingApproval", {}, "standing_id"),
+    ("RevokeStandingApproval", {"standing_id": "st-1", "comment": "c" * 1_025}, "comment"),
 ]
 
 

@@ -134,6 +134,13 @@ def test_a_query_without_a_state_is_for_all() -> None:
     assert (query.state, query.page_size, query.page_token) == (None, 7, "t")
 
 
+def test_a_query_for_standing_approvals_is_read() -> None:
+    """What is asked of standing approvals reaches the flow as it is."""
+    request = pb.ListStandingApprovalsRequest(agent="agent-1", page_size=7, page_token="t")
+    query = approval_wire.standing_query(request)
+    assert (query.agent, query.page_size, query.page_token) == ("agent-1", 7, "t")
+
+
 def test_an_answer_is_read_whole() -> None:
     """All that an approver sends reaches the flow as it is."""
     answer = approval_wire.given_answer(

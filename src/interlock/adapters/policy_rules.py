@@ -17,7 +17,11 @@ KINDS = (*REASON_KINDS, "obligation", "reserve", "withhold")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule body. What its METADATA lacks is empty; `gathered` is whether it is `name contains …`."""
+    """One rule body. What its METADATA lacks is empty; `gathered` is whether it is `name contains …`.
+
+    `changes` are snippets of policy data (YAML) to try where people always answer the rule alike, by how they do:
+    `always_approved`, `always_denied`.
+    """
 
     name: str
     line: int
@@ -25,6 +29,7 @@ class Rule:
     title: str
     description: str
     code: str
+    changes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,13 @@ def _rule(rule: dict[str, Any]) -> Rule:
         title=annotation.get("title", ""),
         description=_one_line(annotation.get("description", "")),
         code=code if isinstance(code, str) else "",
+        changes=tuple(_changes(annotation.get("custom", {}).get("change"))),
     )
+
+
+def _changes(stated: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(stated, dict):
+        yield from ((name, text) for name, text in stated.items() if isinstance(text, str))
 
 
 def _annotation(annotations: list[dict[str, Any]], scopes: set[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from interlock.cli.spans import span
 from interlock.client import (
     Approval,
     ApprovalCall,
@@ -111,20 +112,13 @@ def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterat
         yield f"… {len(edits) - _MOST_DIFFERENCES:,} more places"
 
 
-def span(seconds: float) -> str:
-    """How long that is, in the largest unit that tells it: `45s`, `12m`, `3h`, `2d`."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size:.0f}{unit}"
-    return f"{max(0, seconds):.0f}s"
-
-
 def approved_by(approval: Approval) -> str:
     """How many of those who must have approved, `1/2`."""
-    return f"{_yes(approval)}/{approval.quorum}"
+    return f"{yeses(approval)}/{approval.quorum}"
 
 
-def _yes(approval: Approval) -> int:
+def yeses(approval: Approval) -> int:
+    """How many people have approved, each counted once."""
     return len({each.approver for each in approval.answers if each.resolution == "approve"})
 
 

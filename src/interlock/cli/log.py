@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +19,13 @@ application = typer.Typer(
 
 Type = Annotated[RecordType | None, typer.Option(help="Only records of this type.")]
 DecisionId = Annotated[str, typer.Option(help="Only records of this decision.")]
+ApprovalId = Annotated[
+    str,
+    typer.Option(
+        "--approval",
+        help="Only what is of this approval: decisions that waited for it or weighed it, its changes, their outcomes.",
+    ),
+]
 Tenant = Annotated[str, typer.Option(help="Only records of this tenant.")]
 Start = Annotated[int, typer.Option(help="Only from this place on.", min=0)]
 
@@ -25,6 +34,7 @@ Start = Annotated[int, typer.Option(help="Only from this place on.", min=0)]
 def list_(
     type: Type = None,
     decision_id: DecisionId = "",
+    approval_id: ApprovalId = "",
     tenant: Tenant = "",
     start: Start = 0,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
@@ -32,9 +42,14 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List records, oldest first."""
-    found = log_reading.read_records(
-        settings_of(config), type=type, decision_id=decision_id, tenant=tenant, start=start, limit=limit
-    )
+    settings = settings_of(config)
+    if approval_id:
+        of_approval = log_reading.read_trail(settings, approval_id, tenant=tenant, start=start)
+        found: Iterator[Record] = islice(_matching(of_approval, type, decision_id), limit)
+    else:
+        found = log_reading.read_records(
+            settings, type=type, decision_id=decision_id, tenant=tenant, start=start, limit=limit
+        )
     if as_json:
         print_json([fields(record) for record in found])
     else:
@@ -102,6 +117,12 @@ def export(
         settings_of(config), type=type, decision_id=decision_id, tenant=tenant, start=start, limit=None
     ):
         sys.stdout.buffer.write(record.content + b"\n")
+
+
+def _matching(records: Iterable[Record], type: RecordType | None, decision_id: str) -> Iterator[Record]:
+    for record in records:
+        if type in (None, record.type) and decision_id in ("", record.decision_id):
+            yield record
 
 
 def _head(text: str) -> Head | None:

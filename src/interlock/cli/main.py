@@ -6,6 +6,7 @@ import sys
 import typer
 
 from interlock.cli import (
+    approvals,
     call,
     catalog,
     credentials,
@@ -34,7 +35,7 @@ application = typer.Typer(
 STOPPING = (freeze.freeze, freeze.unfreeze, freeze.freezes)
 for verb in (run.up, run.serve, call.decide, call.execute, *STOPPING, doctor.doctor):
     application.command()(verb)
-for group in (gateway, credentials, catalog, keys, token, log, session, executions, policy):
+for group in (gateway, credentials, catalog, keys, token, log, session, executions, approvals, policy):
     application.add_typer(group.application, name=group.__name__.rpartition(".")[2])
 
 

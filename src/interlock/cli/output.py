@@ -28,6 +28,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, default=str) + "\n")
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON document on one line, for a stream of them; otherwise as `print_json`."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True, default=str) + "\n")
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """A table; cells are data, never markup."""
     table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)

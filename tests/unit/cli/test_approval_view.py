@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.cli.approval_view import NOT_THE_BYTES, approval_lines, problem_of, span
+from interlock.cli.approval_view import NOT_THE_BYTES, approval_lines, problem_of
 from interlock.client import (
     ApprovedBefore,
     Preview,
@@ -228,14 +228,6 @@ def test_answers_are_counted_by_person() -> None:
     lines = seen(a_shown(approval=an_approval(answers=answers, quorum=3)))
     assert "  1/3 have approved; may: approver" in lines
     assert '  "alice": approve with other arguments' in lines
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(-1, "0s"), (45, "45s"), (119, "1m"), (7_300, "2h"), (200_000, "2d")], ids=str
-)
-def test_spans_are_short(seconds: float, told: str) -> None:
-    """A time is told in its largest unit, and never as more than it is."""
-    assert span(seconds) == told
 
 
 def test_reasons_fall_back_to_those_of_the_approval() -> None:

@@ -134,7 +134,7 @@ def _head(text: str) -> Head | None:
 
 def _summary(record: Record) -> list[object]:
     stated = fields(record)
-    tool = proposed(stated)
+    tool = stated.get("tool", "") if record.type is RecordType.APPROVAL else proposed(stated)
     what, why = _what(record.type, stated)
     return [
         record.log_index,

@@ -7,6 +7,7 @@ from interlock.adapters.record_rows import Flaw
 from interlock.compose.places import service_of
 from interlock.compose.settings import Settings
 from interlock.compose.store import open_for_verbs
+from interlock.core.approval_trail import trail
 from interlock.core.record import Head, Record, RecordType
 
 
@@ -30,6 +31,13 @@ def read_records(
     """Records that match, oldest first, of all tenants unless one is named."""
     with open_for_verbs(service_of(settings), read_only=True) as store:
         yield from store.scan(type=type, decision_id=decision_id, tenant=tenant, start=start, limit=limit)
+
+
+def read_trail(settings: Settings, approval_id: str, *, tenant: str, start: int) -> Iterator[Record]:
+    """The records that are of an approval, oldest first. It reads the whole log from `start` on."""
+    yield from trail(
+        read_records(settings, type=None, decision_id="", tenant=tenant, start=start, limit=None), approval_id
+    )
 
 
 def verify_log(settings: Settings, expected: Head | None) -> Verification:

@@ -154,6 +154,8 @@ async def others_waiting(made: ApprovalsPlace, others: Sequence[Escalated]) -> A
         try:
             await asyncio.sleep(SETTLE_SECONDS)
             yield
+            # Who was refused, or answered, did not wait.
+            assert not any(each.done() for each in waits)
         finally:
             for each in waits:
                 each.cancel()

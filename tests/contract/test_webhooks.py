@@ -5,14 +5,21 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from aiohttp import web
 
+from interlock.adapters.cells_sqlite import SqliteSessionState
+from interlock.adapters.metrics import PrometheusMeter
+from interlock.adapters.store_sqlite import SqliteDecisionLog
 from interlock.adapters.webhook import Endpoint, HttpWebhooks, http_webhooks, signature
-from interlock.core.announcing import GIVE_UP, Announcement, Hearer
+from interlock.compose.store import Store
+from interlock.compose.webhook_settings import WebhookSettings
+from interlock.compose.webhooks import hearers, tell_until, telling
+from interlock.core.announcing import GIVE_UP, Announcement, Hearer, outbox
 from interlock.core.decision import Verdict
 from interlock.core.errors import InterlockError
 from interlock.core.webhook_bodies import Form
@@ -21,7 +28,7 @@ from interlock.flows.decide import decide
 from tests.contract.stores import EVERY, STORED, AnyStore, Place
 from tests.contract.web_services import WebService, socket_service, web_service
 from tests.deciders import a_decider
-from tests.fakes import OneKeyPair, ScriptedEngine, SettableClock
+from tests.fakes import MemoryCredentials, OneKeyPair, ScriptedEngine, SettableClock
 from tests.proposals import a_proposal, an_answer
 from tests.waiting import until
 
@@ -68,6 +75,20 @@ async def escalate(store: AnyStore, clock: SettableClock, *hearers: Hearer, requ
     assert not isinstance(decision, InterlockError)
     assert decision.verdict is Verdict.ESCALATE
     return decision.approval_id
+
+
+@dataclass(slots=True)
+class BreakingClock:
+    """A clock with a defect, the first time that it is looked at."""
+
+    clock: SettableClock
+    broken: bool = False
+
+    def now(self) -> datetime:
+        if not self.broken:
+            self.broken = True
+            raise ZeroDivisionError
+        return self.clock.now()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -336,4 +357,49 @@ async def test_a_store_that_is_away_is_asked_again(memory: AnyStore) -> None:
         ended.set()
         await flow
     assert waited == [0]
+    assert len(service.requests) == 1
+
+
+async def test_a_service_that_ends_waits_for_no_dead_webhook(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """At the end a service gives what is under way a bounded time, cuts it off, and leaves it to the next one."""
+    clock, dead = SettableClock(), asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        dead.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Place("sqlite", tmp_path / "store.db", request).open() as store, web_service(hang) as service:
+        assert isinstance(store.log, SqliteDecisionLog)
+        assert isinstance(store.state, SqliteSessionState)
+        parts = Store(
+            log=store.log,
+            state=store.state,
+            credentials=MemoryCredentials(),
+            activate=lambda _: asyncio.sleep(0),
+        )
+        webhook = WebhookSettings(name=HEARER.name, url=f"http://127.0.0.1:{service.port}/", form="slack")
+        await escalate(store, clock, *hearers([webhook]))
+        async with telling([webhook], parts, clock, PrometheusMeter(), end_seconds=0.01):
+            await until(dead.is_set)
+        line = await store.state.page(outbox(HEARER.name), limit=1)
+        assert len(line) == 1
+
+
+async def test_a_defect_is_noted_and_ends_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What a defect breaks is in the log, and webhooks are told all the same."""
+    clock = SettableClock()
+    async with Place("sqlite", tmp_path / "store.db", request).open() as store, web_service(taken) as service:
+        await escalate(store, clock, HEARER)
+        async with a_teller(store, service.port, clock) as teller:
+            ended = asyncio.Event()
+            with structlog.testing.capture_logs() as logged:
+                telling_on = replace(teller.announcing, clock=BreakingClock(clock))
+                flow = asyncio.create_task(tell_until(ended, telling_on, again_seconds=0.0))
+                await until(lambda: bool(teller.heard))
+                ended.set()
+                await flow
+    assert [line["event"] for line in logged] == ["internal_error"]
     assert len(service.requests) == 1

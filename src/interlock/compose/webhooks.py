@@ -21,6 +21,7 @@ from interlock.ports import Clock, WebhookSender
 LOOK_EVERY_SECONDS = 1.0
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 3_600.0
+AFTER_DEFECT_SECONDS = 5.0
 LEAST_SECRET_BYTES = 32
 MOST_SECRETS = 2
 
@@ -69,20 +70,26 @@ async def telling(
     ended = asyncio.Event()
     async with http_webhooks(endpoints, clock) as sender:
         tasks = [
-            asyncio.create_task(
-                announce_until(
-                    ended, _announcing(each, store, sender, clock, meter), every_seconds=LOOK_EVERY_SECONDS
-                )
-            )
+            asyncio.create_task(tell_until(ended, _announcing(each, store, sender, clock, meter)))
             for each in webhooks
         ]
-        for task in tasks:
-            task.add_done_callback(_note_defect)
         try:
             yield
         finally:
             ended.set()
             await _end(tasks, end_seconds)
+
+
+async def tell_until(
+    ended: asyncio.Event, announcing: Announcing, *, again_seconds: float = AFTER_DEFECT_SECONDS
+) -> None:
+    """Tell a webhook until told to end. A defect is noted, and it goes on: what was claimed is due again later."""
+    while not ended.is_set():
+        try:
+            await announce_until(ended, announcing, every_seconds=LOOK_EVERY_SECONDS)
+        except Exception:  # whatever it is, the next announcements are to be told
+            logger.exception("internal_error", webhook=announcing.webhook)
+            await asyncio.sleep(again_seconds)
 
 
 def _announcing(
@@ -123,11 +130,6 @@ async def _end(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> None:
     for task in late:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _note_defect(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        logger.error("internal_error", exc_info=error)
 
 
 def _secrets(file: Path) -> tuple[bytes, ...]:

@@ -25,6 +25,7 @@ class Mistake:
 
 
 TLS = {"certificate": "certificate.pem", "private_key": "key.pem"}
+WEBHOOK = {"name": "on-call", "url": "https://alerts.example/hook"}
 MISTAKES = {
     "an unknown key": Mistake(changes={"service": {"lisen": "127.0.0.1:1"}}, says="`service.lisen`"),
     "an unknown section": Mistake(changes={"playground": {"on": True}}, says="`playground`"),
@@ -47,6 +48,10 @@ MISTAKES = {
     ),
     "forward on the network without TLS": Mistake(
         changes={"gateway": {"forward": {"listen": "0.0.0.0:0"}}}, says="`gateway.forward.listen`"
+    ),
+    "a webhook without its secret": Mistake(
+        changes={"service": {"webhooks": [{**WEBHOOK, "secret_file": "gone.secret"}]}},
+        says="the secret of a webhook cannot be read",
     ),
     "no environment": Mistake(changes={"environment": None}, says="`environment`"),
     "no policy": Mistake(changes={"service": {"policy": {"directory": None}}}, says="set exactly one of"),

@@ -1,15 +1,22 @@
 """Both clients wait for approvals on one real gRPC server on loopback, whose answers each test scripts."""
 
+import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from google.protobuf.message import Message
+from typer.testing import CliRunner
 
+from interlock.cli.main import application
 from interlock.client import Decision, Run, Verdict
 from interlock.core.errors import ErrorReason
 from interlock.v1 import decision_pb2, decision_service_pb2
 from tests.contract.scripted_services import (
     ARGUMENTS,
+    CREDENTIAL,
     TOKEN,
     Answer,
     Asker,
@@ -137,3 +144,33 @@ async def test_takes_a_proposal_back(ask: Asker, server: Server) -> None:
     error = await ask.error("withdraw", "d-1")
     assert (error.reason, error.metadata) == ("APPROVAL_CLOSED", {"state": "denied"})
     assert [each.decision_id for each in server.decisions.withdraw_decision.asked] == ["d-1", "d-1"]
+
+
+async def decide_by_hand(server: Server, folder: Path, *options: str) -> Result:
+    credential = folder / "agent.credential"
+    credential.touch(mode=0o600)
+    credential.write_text(CREDENTIAL)
+    server.decisions.decide.steps.append(decides(**PENDING, request_id="r-1"))
+    edited = b'{"amount":4,"to":"\\u001b[31m"}'
+    server.decisions.wait_decision.steps.append(gives(waited(edited_arguments_json=edited)))
+    words = ["decide", "send_money", "{}", "--wait=30", "--request-id=r-1", f"--address={server.address}"]
+    words += [f"--credential-file={credential}", *options]
+    return await asyncio.to_thread(lambda: CliRunner().invoke(application, words))
+
+
+async def test_the_command_line_waits_and_says_how_an_approver_answers(
+    server: Server, tmp_path: Path
+) -> None:
+    """`decide --wait` names the approval at once, then the decision and the changed arguments (case 43)."""
+    done = await decide_by_hand(server, tmp_path)
+    assert done.exit_code == 0
+    assert "interlock approvals approve approval-1" in done.stderr
+    assert "an approver changed the arguments" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+async def test_a_program_reads_what_an_approver_changed(server: Server, tmp_path: Path) -> None:
+    """With `--json`, standard output is the decision alone."""
+    done = await decide_by_hand(server, tmp_path, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["edited_arguments"] == {"amount": 4, "to": "\x1b[31m"}

@@ -6,12 +6,12 @@ from typing import Any
 import grpc
 import pytest
 
-from interlock.core.decision import Verdict
+from interlock.core.decision import Decision, Verdict
 from interlock.core.errors import ErrorReason, FieldViolation, InterlockError
 from interlock.ports import ProposedCall
 from interlock.rpc.remote_decisions import RemoteDecisions
-from interlock.v1 import decision_pb2
-from tests.contract.scripted_services import TOKEN, Server, decides, raises
+from interlock.v1 import decision_pb2, decision_service_pb2
+from tests.contract.scripted_services import TOKEN, Answer, Server, decides, gives, raises
 
 CALL = ProposedCall(
     request_id="request-1",
@@ -133,3 +133,65 @@ async def test_a_service_that_is_away_is_told_as_that() -> None:
 async def test_tools_are_named_as_the_service_names_them(decisions: RemoteDecisions) -> None:
     """The list comes in the service's order."""
     assert await decisions.list_tools("gateway-1", "agent") == ("echo", "fail")
+
+
+async def waits_for(decisions: RemoteDecisions, server: Server) -> Decision:
+    server.decisions.decide.steps.append(
+        decides(verdict=decision_pb2.VERDICT_ESCALATE, execution_token="", approval_id="approval-1")
+    )
+    return await decisions.decide(CALL, "agent")
+
+
+def waited(**changes: Any) -> Answer:
+    told = decision_pb2.Decision(
+        **{
+            "decision_id": "d-2",
+            "request_id": "request-1",
+            "verdict": decision_pb2.VERDICT_ALLOW,
+            "execution_token": TOKEN,
+            **changes,
+        }
+    )
+    return gives(decision_service_pb2.WaitDecisionResponse(decision=told))
+
+
+async def test_an_escalated_decision_is_waited_for_in_its_agents_name(
+    server: Server, decisions: RemoteDecisions
+) -> None:
+    """What it comes to is told whole, with what an approver made of the arguments (invariant 3)."""
+    escalated = await waits_for(decisions, server)
+    server.decisions.wait_decision.steps.append(waited(edited_arguments_json=b'{"amount":4}'))
+    told = await decisions.wait(escalated, "another", limit_seconds=5.0)
+    assert (told.verdict, told.execution_token) == (Verdict.ALLOW, TOKEN)
+    assert told.edited_arguments_json == b'{"amount":4}'
+    assert [each.decision_id for each in server.decisions.wait_decision.asked] == ["d-1"]
+    assert server.authorizations["DecisionService"][-1] == "Bearer another"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"request_id": "another"}, {"execution_token": ""}], ids=["another request", "no token"]
+)
+async def test_what_is_waited_for_is_no_allow_out_of_contract(
+    server: Server, decisions: RemoteDecisions, wrong: dict[str, Any]
+) -> None:
+    """Whatever is not a whole decision on what was escalated yields no token (invariant 1)."""
+    escalated = await waits_for(decisions, server)
+    server.decisions.wait_decision.steps.append(waited(**wrong))
+    with pytest.raises(InterlockError) as caught:
+        await decisions.wait(escalated, "agent", limit_seconds=5.0)
+    assert caught.value.reason is ErrorReason.INTERNAL
+
+
+async def test_a_proposal_is_taken_back_in_its_agents_name(
+    server: Server, decisions: RemoteDecisions
+) -> None:
+    """The service hears which decision it is, and its refusals come as they were."""
+    escalated = await waits_for(decisions, server)
+    server.decisions.withdraw_decision.steps.extend(
+        [gives(decision_service_pb2.WithdrawDecisionResponse()), raises(ErrorReason.APPROVAL_CLOSED)]
+    )
+    await decisions.withdraw(escalated, "agent")
+    with pytest.raises(InterlockError) as caught:
+        await decisions.withdraw(escalated, "agent")
+    assert caught.value.reason is ErrorReason.APPROVAL_CLOSED
+    assert [each.decision_id for each in server.decisions.withdraw_decision.asked] == ["d-1", "d-1"]

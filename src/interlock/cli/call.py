@@ -18,10 +18,11 @@ from interlock.cli.options import (
     refuse_existing,
     write_secret,
 )
-from interlock.cli.output import fail, print_fields, print_json, print_line
+from interlock.cli.output import fail, print_fields, print_json, print_line, say_why
 from interlock.cli.plan import read_plan, split_reference, step_fields, step_lines
 from interlock.cli.service_client import service_client, telling_why
 from interlock.client import Decision, Execution, Interlock, Outcome, Verdict
+from interlock.client.waiting import is_pending
 
 STATUS = {Verdict.ALLOW: 0, Verdict.DENY: 10, Verdict.ESCALATE: 11}
 """Exit status of `decide`, so that a script can tell the verdicts apart."""
@@ -51,6 +52,9 @@ def decide(
         str, typer.Option(help="Names what the call is an attempt at, the same in each attempt.")
     ] = "",
     request_id: Annotated[str | None, typer.Option(help="Name of the request, to ask for it again.")] = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for people where it is escalated.", min=0.0)
+    ] = 0.0,
     token_file: Annotated[
         Path | None, typer.Option(help="Write an allow's execution token to this new file (mode 0600).")
     ] = None,
@@ -86,6 +90,9 @@ def decide(
             decision = interlock.decide(
                 str(tool), _arguments(arguments), goal=goal, operation=operation, request_id=request_id
             )
+        if wait and is_pending(decision):
+            say_why(_how_to_answer(decision, wait))
+            decision = interlock.wait_decision(decision, timeout=wait)
     if token_file and decision.allowed:
         write_secret(token_file, decision.execution_token)
     if as_json:
@@ -93,6 +100,14 @@ def decide(
     else:
         _print_decision(decision)
     raise typer.Exit(STATUS[decision.verdict])
+
+
+def _how_to_answer(decision: Decision, seconds: float) -> str:
+    approval_id = decision.approval_id
+    return (
+        f"waits up to {seconds:g} s for approval {approval_id}; an approver looks at it with `interlock approvals show "
+        f"{approval_id}`, and answers with `interlock approvals approve {approval_id}` or `deny`"
+    )
 
 
 def execute(
@@ -157,6 +172,8 @@ def _decision_fields(decision: Decision, *, with_token: bool) -> dict[str, Any]:
         fields["state_digest"] = decision.state_digest
     if decision.approval_id:
         fields["approval_id"] = decision.approval_id
+    if decision.edited_arguments is not None:
+        fields["edited_arguments"] = decision.edited_arguments
     if decision.retry_after is not None:
         fields["retry_after"] = decision.retry_after
     if decision.token_expire_time:
@@ -179,6 +196,9 @@ def _print_decision(decision: Decision) -> None:
             print_line(f"    {detail}")
     if decision.approval_id:
         print_line(f"  waits for approval {decision.approval_id}")
+    if decision.edited_arguments is not None:
+        edited = orjson.dumps(decision.edited_arguments).decode()
+        print_line(f"  an approver changed the arguments; execute it with: {edited}")
     for line in step_lines(decision):
         print_line(line)
     if decision.retry_after is not None:

@@ -73,6 +73,6 @@ def fail(message: object) -> NoReturn:
 
 
 def say_why(message: object) -> None:
-    """Say on stderr why it does not work."""
+    """Say on stderr why it does not work, or why it takes so long."""
     for line in str(message).splitlines() or [""]:
         sys.stderr.write(f"interlock: {visible(line)}\n")

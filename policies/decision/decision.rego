@@ -14,7 +14,7 @@ import data.interlock.rules
 # entrypoint: true
 result := _refusal("deny", _deny) if count(_deny) > 0
 
-else := _refusal("escalate", _unanswered) if count(_unanswered) > 0
+else := _refusal("escalate", _escalate) if count(_unanswered) > 0
 
 else := _permission(_allow | _answers) if count(_allow | _answers) > 0
 
@@ -72,14 +72,15 @@ _deny contains reason if some reason in rules[_].deny
 
 _escalate contains reason if some reason in rules[_].escalate
 
-# What people have said yes to already, and so is not asked again.
+# Whom something is escalated to sees all of it, also what somebody has answered already.
 _unanswered := {reason | some reason in _escalate; not reason.code in _answered}
 
-_answered := {code | some reason in rules[_].answer; some code in reason.metadata.codes}
+_answered := {code | some reason in _answers; some code in reason.metadata.codes}
 
-# An answer allows only what somebody would be asked about: without a question it is none.
+# One topic answers, so that no other lets through what people have not seen. Without a question there is no answer.
 _answers := {reason |
-	some reason in rules[_].answer
+	count(_escalate) > 0
+	some reason in rules.approvals.answer
 	some asked in _escalate
 	asked.code in reason.metadata.codes
 }

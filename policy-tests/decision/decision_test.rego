@@ -86,3 +86,82 @@ test_offer_nothing_when_input_has_no_batch if {
 	got := decision.offered with input as {}
 	got == []
 }
+
+_answer(codes) := {"code": "approvals.approved", "message": "Approved", "metadata": {"codes": codes}}
+
+test_answer_allows_what_it_answers if {
+	rules := {"approvals": {"answer": {_answer(["topic.name"])}, "reserve": {_budget}}, "one": {"escalate": {_reason}}}
+	got := decision.result with data.interlock.rules as rules
+	got == {
+		"verdict": "allow",
+		"reasons": {_answer(["topic.name"])},
+		"obligations": set(),
+		"reservations": {_budget},
+	}
+}
+
+test_answer_stands_beside_what_allows if {
+	granted := object.union(_reason, {"code": "topic.granted"})
+	rules := {
+		"approvals": {"answer": {_answer(["topic.name", "topic.other"])}},
+		"one": {"escalate": {_reason}, "allow": {granted}, "obligation": {_timeout}},
+	}
+	got := decision.result with data.interlock.rules as rules
+	got == {
+		"verdict": "allow",
+		"reasons": {_answer(["topic.name", "topic.other"]), granted},
+		"obligations": {_timeout},
+		"reservations": set(),
+	}
+}
+
+test_deny_beats_an_answer if {
+	rules := {"approvals": {"answer": {_answer(["topic.name"])}}, "one": {"deny": {_reason}, "escalate": {_reason}}}
+	got := decision.result with data.interlock.rules as rules
+	got == {"verdict": "deny", "reasons": {_reason}, "obligations": set(), "reservations": set()}
+}
+
+test_escalate_everything_where_one_reason_is_not_answered if {
+	other := object.union(_reason, {"code": "topic.other"})
+	rules := {"approvals": {"answer": {_answer(["topic.name"])}}, "one": {"escalate": {_reason, other}}}
+	got := decision.result with data.interlock.rules as rules
+	got == {"verdict": "escalate", "reasons": {_reason, other}, "obligations": set(), "reservations": set()}
+}
+
+test_two_answers_answer_together if {
+	other := object.union(_reason, {"code": "topic.other"})
+	answers := {_answer(["topic.name"]), _answer(["topic.other"])}
+	got := decision.result with data.interlock.rules as {"approvals": {"answer": answers}, "one": {"escalate": {_reason, other}}}
+	[got.verdict, got.reasons] == ["allow", answers]
+}
+
+test_answer_without_a_question_is_none if {
+	got := decision.result with data.interlock.rules as {"approvals": {"answer": {_answer(["topic.name"])}}}
+	got == {"verdict": "deny", "reasons": set(), "obligations": set(), "reservations": set()}
+}
+
+test_answer_is_no_reason_of_an_allow_that_nobody_was_asked_about if {
+	rules := {"approvals": {"answer": {_answer(["topic.name"])}}, "one": {"allow": {_reason}}}
+	got := decision.result with data.interlock.rules as rules
+	[got.verdict, got.reasons] == ["allow", {_reason}]
+}
+
+# A topic that lets through what people have not seen would be a second way to a token.
+test_answer_of_another_topic_is_none if {
+	rules := {"one": {"escalate": {_reason}, "answer": {_answer(["topic.name"])}}}
+	got := decision.result with data.interlock.rules as rules
+	[got.verdict, got.reasons] == ["escalate", {_reason}]
+}
+
+test_answer_that_names_no_code_answers_nothing[name] if {
+	some name, answer in {
+		"other code": _answer(["topic.nam"]),
+		"in another case": _answer(["Topic.name"]),
+		"no codes": _answer([]),
+		"codes are text": _answer("topic.name"),
+		"codes are null": _answer(null),
+		"no metadata": {"code": "approvals.approved", "message": "Approved"},
+	}
+	got := decision.result with data.interlock.rules as {"approvals": {"answer": {answer}}, "one": {"escalate": {_reason}}}
+	[got.verdict, got.reasons] == ["escalate", {_reason}]
+}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from interlock.core.approval import Resolution
 from interlock.core.approval_view import GivenAnswer, Resolved
 from interlock.core.identity import Caller, CallerKind, Credential
+from interlock.core.standing import StandingTerms
 from interlock.flows import approve, show_approvals
 from interlock.flows.approving import Approving
 from interlock.flows.decide import Decider
@@ -48,6 +49,7 @@ async def answer(
     *,
     version: int | None = None,
     edited_arguments_json: bytes = b"",
+    standing: StandingTerms | None = None,
 ) -> Resolved:
     """What comes of an answer to an approval as it is now, or as it was in this version. Raises InterlockError."""
     seen = version
@@ -59,5 +61,6 @@ async def answer(
         comment="because",
         version=seen,
         edited_arguments_json=edited_arguments_json,
+        standing=standing,
     )
     return await approve.resolve_approval(given, caller, parts, limit_seconds=LIMIT_SECONDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,22 @@ async def test_people_see_what_their_approval_is_bound_to(world: World) -> None:
         limit_seconds=LIMIT_SECONDS,
     )
     assert shown.calls[0].files == {str(world.root / "new"): ABSENT}
+
+
+async def test_an_edited_call_is_bound_to_the_files_that_it_names(world: World) -> None:
+    """Who puts another file in the place of the proposed one approves what is in that one, as the record tells."""
+    (world.root / "other").write_text("echo other")
+    proposed, edited = {"script": "script"}, {"script": "other"}
+    first = await world.decide(proposed)
+    parts = approving(world.decider, world.log.state)
+    await answer(parts, first.approval_id, Resolution.APPROVE, edited_arguments_json=canonicalize(edited))
+    [told] = [records.fields(each)["edit"] for each in world.log.records if each.type is RecordType.APPROVAL]
+    assert told["files"] == {str(world.root / "other"): sha256(b"echo other").hexdigest()}
+    decision = await world.decide(proposed)
+    assert decision.edited_arguments_json == canonicalize(edited)
+    (world.root / "other").write_text("echo evil")
+    call = world.call(decision.execution_token, edited)
+    assert (await world.refused(call)).reason is ErrorReason.FILE_CHANGED
 
 
 async def test_a_sensitive_path_is_bound_and_not_told(world: World) -> None:

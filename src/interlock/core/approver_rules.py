@@ -12,7 +12,7 @@ def check_approver(caller: Caller, authors: Iterable[str]) -> None:
     `authors` are the proposing agents and their users, of all decisions that the proposal follows from, and of all
     proposals that joined the approval. Raises InterlockError: APPROVER_NOT_PERMITTED.
     """
-    if acting_as(caller) & set(authors):
+    if acting_as(caller.name, caller.roles) & set(authors):
         raise InterlockError(
             reason=ErrorReason.APPROVER_NOT_PERMITTED,
             message="whoever proposed a call, stands behind its agent, or acts for one of them, may not answer it",
@@ -20,7 +20,7 @@ def check_approver(caller: Caller, authors: Iterable[str]) -> None:
         )
 
 
-def acting_as(caller: Caller) -> frozenset[str]:
-    """The caller's name, and the names of those whom it acts for."""
-    acts_for = [role.removeprefix(DELEGATE_OF) for role in caller.roles if role.startswith(DELEGATE_OF)]
-    return frozenset([caller.name, *acts_for])
+def acting_as(approver: str, roles: Iterable[str]) -> frozenset[str]:
+    """The approver's name, and the names of those whom it acts for."""
+    acts_for = [role.removeprefix(DELEGATE_OF) for role in roles if role.startswith(DELEGATE_OF)]
+    return frozenset([approver, *acts_for])

@@ -26,6 +26,7 @@ from interlock.core.approval_cells import (
     request_key,
 )
 from interlock.core.approval_evidence import Evidence
+from interlock.core.approver_rules import acting_as
 from interlock.core.cells import Cells
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.granting import refused
@@ -201,14 +202,15 @@ class ChangeApproval:
 class ApprovalCondition:
     """A Condition of what is granted with an approval: it stands as it did when the policy weighed it, unused.
 
-    `user` and `policy_revision` are those of the decision that is to be granted. A hard rule, whatever the policy says:
-    no token for what nobody approved (cases 49, 51).
+    `user`, `policy_revision` and `authors` are those of the decision that is to be granted. A hard rule, whatever the
+    policy says: no token for what nobody approved, or only who proposed it (cases 49, 50, 51).
     """
 
     tenant: str
     evidence: Evidence
     user: str
     policy_revision: str
+    authors: tuple[str, ...] = ()
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -233,6 +235,8 @@ class ApprovalCondition:
             and approval.version == self.evidence.version
             and approval.binding == self.evidence.binding
             and (self.user, self.policy_revision) == (approval.binding.user, approval.binding.policy_revision)
+            # An approver's own proposal may have joined in the moment in which the approver said yes.
+            and not any(acting_as(each.approver, each.roles) & set(self.authors) for each in approval.answers)
         )
 
     def use(self, decision_id: str, cells: Cells, at: datetime) -> None:

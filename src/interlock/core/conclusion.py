@@ -269,6 +269,7 @@ def _approved(proposal: Proposal, observed: Observed, revision: str) -> Approval
         evidence=proposal.evidence,
         user=observed.user,
         policy_revision=revision,
+        authors=tuple(authors_of(proposal, observed)),
     )
 
 

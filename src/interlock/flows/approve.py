@@ -7,7 +7,7 @@ from typing import Any
 
 from interlock.core.approval import Answer, Approval, ApprovalState, Event, Resolution
 from interlock.core.approval_answer import ApprovalPolicyInput, ApprovalTerms
-from interlock.core.approval_binding import Asked, binding_of, paths_of
+from interlock.core.approval_binding import Asked, binding_of, paths_of, told_files
 from interlock.core.approval_view import GivenAnswer, Preview, Resolved
 from interlock.core.approver_rules import check_approver
 from interlock.core.approving import changed
@@ -25,7 +25,7 @@ from interlock.flows.approving import Approving
 from interlock.flows.authenticate import require
 from interlock.flows.change_approval import change
 from interlock.flows.escalate import combined, told_reasons
-from interlock.flows.follow import Following, as_approved, supersede, void_because
+from interlock.flows.follow import as_approved, supersede, void_because
 from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
 from interlock.flows.preview import preview
 from interlock.flows.question import EDIT_FIELD, Question, question_of
@@ -199,8 +199,9 @@ async def _put_on_record(
     more: dict[str, Any] = {"resolution": answer.resolution.value}
     sealed = b""
     if edited:
-        changes |= await _edited(edited, approval, following)
-        more["edit"] = _edit_stated(question.proposed, edited)
+        files = await following.files.digests(paths_of(edited))
+        changes |= _edited(edited, approval, files)
+        more["edit"] = _edit_stated(question.proposed, edited, files)
         sealed = following.vault.seal(question.edited_json, approval.approval_id)
     granted = standing if event is Event.APPROVE else None
     after = await change(
@@ -234,9 +235,8 @@ def _standing(
     )
 
 
-async def _edited(edited: Proposal, approval: Approval, following: Following) -> dict[str, Any]:
+def _edited(edited: Proposal, approval: Approval, files: Mapping[str, str]) -> dict[str, Any]:
     """What an edit changes in the approval: it is for other bytes from now on, which nobody else has seen yet."""
-    files = await following.files.digests(paths_of(edited))
     binding = binding_of(
         edited,
         user=approval.binding.user,
@@ -254,7 +254,7 @@ def _event(answer: GivenAnswer, answers: Sequence[Answer], terms: ApprovalTerms)
     return Event.APPROVE if terms.sufficient and len(people) >= terms.quorum else Event.ANSWER
 
 
-def _edit_stated(proposed: Asked, edited: Proposal) -> dict[str, Any]:
+def _edit_stated(proposed: Asked, edited: Proposal, files: Mapping[str, str]) -> dict[str, Any]:
     """Both forms, and where they differ, as they go on record: sensitive values are concealed in both."""
     assert isinstance(proposed, Proposal)
     return {
@@ -263,6 +263,7 @@ def _edit_stated(proposed: Asked, edited: Proposal) -> dict[str, Any]:
         "arguments_after": dict(edited.disclosed_arguments),
         "arguments_digest_after": edited.arguments_digest,
         "edits": edits_between(proposed.disclosed_arguments, edited.disclosed_arguments),
+        "files": told_files(edited, files),
     }
 
 

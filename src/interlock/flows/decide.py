@@ -136,7 +136,10 @@ async def _with_edit(stated: Recorded | InterlockError, decider: Decider) -> Rec
     if isinstance(stated, InterlockError) or not stated.concluded.edited:
         return stated
     concluded = stated.concluded
-    edited = await edited_arguments(concluded.tenant, concluded.follows, decider.following)
+    try:
+        edited = await edited_arguments(concluded.tenant, concluded.follows, decider.following)
+    except InterlockError as error:
+        return error
     return replace(stated, edited_arguments_json=edited)
 
 

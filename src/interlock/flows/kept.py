@@ -13,7 +13,7 @@ from interlock.core.cells import Cells
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.plan_conclusion import steps_of
-from interlock.flows.follow import Following
+from interlock.flows.follow import Following, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class _LookAtRequest:
 async def kept_proposal(decision_id: str, caller: Caller, following: Following) -> Asked | None:
     """The proposal as if `caller` sent it again; None where nothing is kept of it.
 
-    Raises InterlockError as `normalize` does, where the catalog no longer takes it.
+    Raises InterlockError as `normalize` does, where the catalog no longer takes it; INTERNAL where it cannot be opened.
     """
     look = _LookAtRequest(caller.tenant, decision_id)
     [sealed] = await following.changing.state.apply([look], durable=False)
     if not sealed:
         return None
-    raw = kept_request.decode(following.vault.unseal(sealed, decision_id), caller)
+    raw = kept_request.decode(opened(sealed, decision_id, following.vault), caller)
     return following.normalize(raw)
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from google.protobuf.message import Message
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from interlock.cli.main import application
 from interlock.client import Decision, Run, Verdict

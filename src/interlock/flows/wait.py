@@ -11,7 +11,7 @@ from interlock.core.identity import Caller
 from interlock.flows.decide import Decider, decision_of
 from interlock.flows.kept import kept_proposal
 from interlock.flows.own_decision import own_decision, waits
-from interlock.flows.waiters import Waiters
+from interlock.flows.waiters import Waiter, Waiters
 
 LAST_SECONDS = 0.25
 LAST_PART = 0.1
@@ -48,10 +48,17 @@ async def wait_decision(
     if asked is None:
         raise _closed(escalated.approval_id)
     async with waiting.waiters.waiting(caller, escalated.approval_id) as waiter:
-        decision = await waiting.ask(asked, ends - now())
+        decision = await _ask(asked, waiter, waiting, ends)
         while decision.decision_id == escalated.decision_id and await waiter.woken(until=ends):
-            decision = await waiting.ask(asked, ends - now())
+            decision = await _ask(asked, waiter, waiting, ends)
     return decision
+
+
+async def _ask(asked: Asked, waiter: Waiter, waiting: Waiting, ends: float) -> Decision:
+    """Of all that wait for one approval, one after the other: the first uses it, and the next sees that it is used."""
+    async with waiter.turn:
+        seconds = ends - asyncio.get_running_loop().time()
+        return await waiting.ask(asked, max(seconds, LAST_SECONDS))
 
 
 def _closed(approval_id: str) -> InterlockError:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from interlock.core import record as records
@@ -31,9 +31,10 @@ class MostWaiting:
 
 
 class Waiter:
-    """One call that waits for one approval."""
+    """One call that waits for one approval. `turn` is held by one of those that wait for the same at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn: asyncio.Lock) -> None:
+        self.turn = turn
         self._woken = asyncio.Event()
         self._ended = False
 
@@ -57,6 +58,14 @@ class Waiter:
         self._woken.set()
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Those that wait for one approval."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiters: set[Waiter] = field(default_factory=set)
+
+
 class Waiters:
     """All calls of this process that wait.
 
@@ -67,7 +76,7 @@ class Waiters:
     def __init__(self, reader: RecordReader, most: MostWaiting | None = None) -> None:
         self._reader = reader
         self._most = most or MostWaiting()
-        self._waiting: dict[str, set[Waiter]] = {}
+        self._rooms: dict[str, _Room] = {}
         self._agents: Counter[tuple[str, str]] = Counter()
         self._tenants: Counter[str] = Counter()
         self._watching: asyncio.Task[None] | None = None
@@ -94,14 +103,15 @@ class Waiters:
 
     def wake(self, approval_id: str) -> None:
         """This approval has changed."""
-        for waiter in self._waiting.get(approval_id, ()):
-            waiter.wake()
+        if room := self._rooms.get(approval_id):
+            for waiter in room.waiters:
+                waiter.wake()
 
     def end(self) -> None:
         """Let nobody wait any more: all are answered now, with the decision as it stands."""
         self._ended = True
-        for waiters in self._waiting.values():
-            for waiter in waiters:
+        for room in self._rooms.values():
+            for waiter in room.waiters:
                 waiter.end()
 
     def _check_room(self, caller: Caller) -> None:
@@ -117,8 +127,9 @@ class Waiters:
 
     def _enter(self, caller: Caller, approval_id: str, seen: int) -> Waiter:
         self._check_room(caller)  # once more: others may have come while the log was asked
-        waiter = Waiter()
-        self._waiting.setdefault(approval_id, set()).add(waiter)
+        room = self._rooms.setdefault(approval_id, _Room())
+        waiter = Waiter(room.turn)
+        room.waiters.add(waiter)
         self._agents[caller.tenant, caller.name] += 1
         self._tenants[caller.tenant] += 1
         if self._ended:
@@ -128,12 +139,13 @@ class Waiters:
         return waiter
 
     def _leave(self, caller: Caller, approval_id: str, waiter: Waiter) -> None:
-        self._waiting[approval_id].discard(waiter)
-        if not self._waiting[approval_id]:
-            del self._waiting[approval_id]
+        room = self._rooms[approval_id]
+        room.waiters.discard(waiter)
+        if not room.waiters:
+            del self._rooms[approval_id]
         _take_one(self._agents, (caller.tenant, caller.name))
         _take_one(self._tenants, caller.tenant)
-        if not self._waiting and self._watching:
+        if not self._rooms and self._watching:
             self._watching.cancel()
             self._watching = None
 

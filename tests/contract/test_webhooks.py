@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,13 +23,16 @@ from interlock.compose.webhooks import hearers, tell_until, telling
 from interlock.core.announcing import GIVE_UP, Announcement, Hearer, outbox
 from interlock.core.decision import Verdict
 from interlock.core.errors import InterlockError
+from interlock.core.plan import PlanProposal
 from interlock.core.webhook_bodies import Form
-from interlock.flows.announce import CLAIMED, Announcing, Delivery, announce_until, deliver_due
+from interlock.flows.announce import AT_ONCE, CLAIMED, Announcing, Delivery, announce_until, deliver_due
 from interlock.flows.decide import decide
+from tests.contract.certificates import a_certificate_of
 from tests.contract.stores import EVERY, STORED, AnyStore, Place
 from tests.contract.web_services import WebService, socket_service, web_service
 from tests.deciders import a_decider
-from tests.fakes import MemoryCredentials, OneKeyPair, ScriptedEngine, SettableClock
+from tests.fakes import CountingIdentifiers, MemoryCredentials, OneKeyPair, ScriptedEngine, SettableClock
+from tests.plans import a_plan, a_step
 from tests.proposals import a_proposal, an_answer
 from tests.waiting import until
 
@@ -55,14 +59,21 @@ async def memory(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         yield store
 
 
-async def escalate(store: AnyStore, clock: SettableClock, *hearers: Hearer, request_id: str = "r-1") -> str:
-    """Let an approval be opened on the store. The approval's name."""
+async def escalate(
+    store: AnyStore,
+    clock: SettableClock,
+    *hearers: Hearer,
+    request_id: str = "r-1",
+    asked: PlanProposal | None = None,
+) -> str:
+    """Let an approval of a call, or of what is asked, be opened on the store. The approval's name."""
     decider = a_decider(
         log=store.log,
         state=store.state,
         engine=ScriptedEngine(lambda _: an_answer("escalate")),
         signer=OneKeyPair(),
         clock=clock,
+        identifiers=CountingIdentifiers(request_id),
         hearers=hearers,
     )
     call = a_proposal(
@@ -71,7 +82,7 @@ async def escalate(store: AnyStore, clock: SettableClock, *hearers: Hearer, requ
         {"repo_path": f"/srv/{request_id}", "message": "a secret of the agent's"},
         goal="the agent's own words",
     )
-    [decision] = await decide([call], decider, limit_seconds=5.0)
+    [decision] = await decide([asked or call], decider, limit_seconds=5.0)
     assert not isinstance(decision, InterlockError)
     assert decision.verdict is Verdict.ESCALATE
     return decision.approval_id
@@ -334,6 +345,56 @@ async def test_arguments_are_told_only_where_that_is_set(memory: AnyStore, form:
     assert "concealed" in with_them
     for word in ("a secret of the agent's", "the agent's own words", SECRET.decode()):
         assert word not in without + with_them
+
+
+async def test_the_calls_of_a_plan_are_told_step_by_step(memory: AnyStore) -> None:
+    """Of a plan the arguments of each step are told, where arguments are told at all."""
+    clock = SettableClock()
+    await escalate(memory, clock, HEARER, asked=a_plan(a_step("first"), a_step("then", ["first"])))
+    async with web_service(taken) as service, a_teller(memory, service.port, clock) as teller:
+        teller.include_arguments = True
+        await teller.tell()
+    told = json.loads(service.bodies[0])
+    assert told["approval"]["tool"] == "plan of 2 steps"
+    assert told["calls"] == [
+        {"step_id": "first", "tool": "git_log", "proposed_arguments": {"repo_path": "first"}},
+        {"step_id": "then", "tool": "git_log", "proposed_arguments": {"repo_path": "then"}},
+    ]
+
+
+async def test_few_are_under_way_at_once(memory: AnyStore) -> None:
+    """However many are due, only a few are under way to one webhook, and all arrive."""
+    clock, free = SettableClock(), asyncio.Event()
+
+    async def hold(_: web.Request) -> web.Response:
+        await free.wait()
+        return web.Response()
+
+    for number in range(AT_ONCE + 2):
+        await escalate(memory, clock, HEARER, request_id=f"r-{number}")
+    async with web_service(hold) as service, a_teller(memory, service.port, clock) as teller:
+        first = asyncio.create_task(teller.tell())
+        await until(lambda: len(service.requests) == AT_ONCE)
+        free.set()
+        assert await first == AT_ONCE
+        assert len(service.requests) == AT_ONCE
+        assert await teller.tell() == 2
+    assert len(set(deliveries(service))) == AT_ONCE + 2
+
+
+async def test_a_certificate_that_proves_nothing_is_told_nothing(memory: AnyStore, tmp_path: Path) -> None:
+    """Nothing is sent to an endpoint whose certificate no authority of the system stands for."""
+    clock = SettableClock()
+    await escalate(memory, clock, HEARER)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*a_certificate_of("127.0.0.1", tmp_path))
+    async with web_service(taken, tls) as service:
+        endpoint = Endpoint(url=f"https://127.0.0.1:{service.port}/", secrets=(SECRET,))
+        async with http_webhooks({HEARER.name: endpoint}, clock) as sender:
+            teller = Teller(store=memory, sender=sender, clock=clock)
+            await teller.tell()
+    assert teller.heard == [(Delivery.PUT_OFF, "ConnectError")]
+    assert service.requests == []
 
 
 async def test_a_store_that_is_away_is_asked_again(memory: AnyStore) -> None:

@@ -143,6 +143,24 @@ class Move:
         return draft
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What cells of an unlocked kind hold; `leaves` is put into each."""
+
+    names: Sequence[str]
+    leaves: bytes = b""
+
+    @property
+    def keys(self) -> list[bytes]:
+        return [unlocked_key(name) for name in self.names]
+
+    def run(self, cells: Cells) -> list[bytes]:
+        found = [cells.get(one) for one in self.keys]
+        for one in self.keys if self.leaves else ():
+            cells.put(one, self.leaves, expire_time=FOREVER)
+        return found
+
+
 @pytest.fixture(params=EVERY)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(request.param, tmp_path / "store.db", request)
@@ -291,6 +309,17 @@ async def test_without_its_record_nothing_is_listed(store: AnyStore) -> None:
         await store.log.append([a_draft(1, change=Move("ab")), a_draft(2, change=Move("a", fails=True))])
     assert await store.state.page(WAITING, limit=10) == before
     assert (await store.log.head()).size == 1
+
+
+async def test_what_appends_change_is_looked_at_as_it_stands(store: AnyStore) -> None:
+    """A look outside of an append sees what the last one left; whoever looks and changes has that kept too."""
+    assert await store.state.apply([Look("ab")], durable=False) == [[b"", b""]]
+    await store.log.append([a_draft(0, change=Move("a"))])
+    [[first, nothing]] = await store.state.apply([Look("ab")], durable=True)
+    assert (first[8:], nothing) == (b"a", b"")
+    changes = [Look("ab", leaves=b"left"), Look("ba")]
+    assert await store.state.apply(changes, durable=True) == [[first, b""], [b"left", b"left"]]
+    assert await store.state.apply([Look("ab")], durable=False) == [[b"left", b"left"]]
 
 
 async def test_a_cell_that_many_move_stands_once(store: AnyStore) -> None:

@@ -83,9 +83,20 @@ class PostgresSessionState:
         self._database = database
 
     async def apply(self, changes: Sequence[Change[Result]], *, durable: bool) -> list[Result]:
-        """All of the changes in one transaction, of one statement for each thing that is done to its cells."""
+        """All of the changes in one transaction, of one statement for each thing that is done to its cells.
+
+        Where they only look at cells of UNLOCKED kinds, it is that one statement.
+        """
+        keys = {key for change in changes for key in change.keys}
         with unavailable():
-            return await self._database.write(lambda connection: _apply(connection, changes), durable=durable)
+            if all(map(is_unlocked, keys)):
+                cells = await self._database.read(lambda connection: lock_cells(connection, keys))
+                results = [change.run(cells) for change in changes]
+                if not cells.changed() and not cells.entries():
+                    return results
+            return await self._database.write(
+                lambda connection: _apply(connection, keys, changes), durable=durable
+            )
 
     async def prune(self, at: datetime, *, limit: int) -> int:
         """Forget at most `limit` cells, and as many lines of lists, whose time is over.
@@ -107,8 +118,10 @@ class PostgresSessionState:
         return [Listed(*row) for row in rows]
 
 
-async def _apply(connection: Connection, changes: Sequence[Change[Result]]) -> list[Result]:
-    cells = await lock_cells(connection, {key for change in changes for key in change.keys})
+async def _apply(
+    connection: Connection, keys: Iterable[bytes], changes: Sequence[Change[Result]]
+) -> list[Result]:
+    cells = await lock_cells(connection, keys)
     results = [change.run(cells) for change in changes]
     await save_cells(connection, cells)
     return results

@@ -63,8 +63,8 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Count what people answered for each reason code, and suggest what to change where it is always the same."""
-    start = datetime.now(UTC) - timedelta(seconds=seconds_of(since)) if since else None
     with service_client(address, credential_file=credential_file, ca_file=ca_file) as interlock:
+        start = datetime.now(UTC) - timedelta(seconds=seconds_of(since)) if since else None
         newest_first = interlock.approvals.list(page_size=_PAGE)
         counted = statistics_by_code(questions(newest_first, start))
     always = {each.code: tendency for each in counted if (tendency := each.tendency(least))}

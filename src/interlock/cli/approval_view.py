@@ -17,6 +17,7 @@ from interlock.client import (
 from interlock.core.argument_edits import edits_between
 from interlock.core.canonical import UnencodableError, digest_of
 from interlock.core.json_pointer import value_at
+from interlock.core.named_files import FOUND
 from interlock.core.shown_facts import telling_facts
 from interlock.core.shown_json import FOLDED, WHOLE, Fold, json_lines, json_remarks
 from interlock.core.shown_text import quoted, visible
@@ -157,8 +158,12 @@ def _grounds(call: ApprovalCall, shown: ShownApproval) -> Iterator[str]:
     facts = telling_facts(call.facts, [reason.code for reason in reasons])
     yield from _section(f"measured{of}", (f"{visible(name)}: {text}" for name, text in facts))
     yield from _section(f"leads to{of}", map(_destination, call.destinations))
-    files = (f"{quoted(path)}: SHA-256 {visible(digest)}" for path, digest in call.files.items())
-    yield from _section(f"files as they were{of}", files)
+    yield from _section(f"files as they were{of}", map(_file, call.files.items()))
+
+
+def _file(found: tuple[str, str]) -> str:
+    path, what = found
+    return f"{quoted(path)}: " + (f"{what}: {FOUND[what]}" if what in FOUND else f"SHA-256 {visible(what)}")
 
 
 def _reason_lines(reasons: Iterable[Reason]) -> Iterator[str]:

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from interlock.cli import approval_statistics, standing
-from interlock.cli.approval_table import COLUMNS, json_of, one_line, table_rows
+from interlock.cli.approval_list import json_of, list_lines, one_line
 from interlock.cli.approval_view import approval_lines, approved_by, changed_lines, problem_of, reason_line
 from interlock.cli.asking import confirm, edited, read_object
 from interlock.cli.options import DEFAULT_ADDRESS, Address, AsJson, CaFile, CredentialFile
-from interlock.cli.output import fail, print_json, print_json_line, print_line, print_table
+from interlock.cli.output import fail, print_json, print_json_line, print_line
 from interlock.cli.service_client import service_client
 from interlock.cli.spans import seconds_of, span
 from interlock.client import (
@@ -65,7 +65,7 @@ def list_(
     if as_json:
         print_json([json_of(each) for each in found[:limit]])
         return
-    print_table(COLUMNS, table_rows(found[:limit], datetime.now(UTC)))
+    _print_lines(list_lines(found[:limit], datetime.now(UTC)))
     if len(found) > limit:
         print_line(f"there are more than {limit}: `--limit` lists more")
 
@@ -116,8 +116,8 @@ def approve(
 
     It is decided again then, and what the policy says of it now is told.
     """
-    like = None if for_the_like is None else _terms(for_the_like, count, life, this_session=this_session)
     with service_client(address, credential_file=credential_file, ca_file=ca_file) as interlock:
+        like = None if for_the_like is None else _terms(for_the_like, count, life, this_session=this_session)
         shown = _genuine(interlock, approval_id)
         if not as_json:
             _print_lines(approval_lines(shown, datetime.now(UTC), whole=full))

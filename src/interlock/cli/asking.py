@@ -16,7 +16,6 @@ from interlock.cli.output import fail, say_why, visible
 from interlock.core.errors import InterlockError
 from interlock.core.strict_json import parse_object
 
-_FIELD = "arguments"
 _DELETE = "\x7f"  # json.dumps leaves it as it is
 
 
@@ -31,9 +30,13 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file, or of standard input for `-`. Raises OSError; InterlockError says what is wrong."""
+    """The JSON object of a file, or of standard input for `-`. Raises OSError, and ValueError with what is wrong where."""
     data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    return parse_object(data, field=_FIELD)
+    try:
+        return parse_object(data, field=str(path))
+    except InterlockError as error:
+        found = "; ".join(f"{each.description} at `{each.pointer}`" for each in error.violations)
+        raise ValueError(f"`{path}`: {found or error.message}") from None
 
 
 def edited(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +55,8 @@ def edited(arguments: Mapping[str, Any]) -> dict[str, Any]:
             _run(editor, file)
             try:
                 return read_object(file)
-            except InterlockError as error:
-                say_why(_told(error))
+            except ValueError as error:
+                say_why(error)
                 confirm("edit it again?", yes=False)
 
 
@@ -70,7 +73,3 @@ def _run(editor: str, file: Path) -> None:
     ran = subprocess.run([*shlex.split(editor), str(file)], check=False)  # noqa: S603 - the user's own choice
     if ran.returncode:
         fail(f"`{editor}` ended with status {ran.returncode}: nothing was answered")
-
-
-def _told(error: InterlockError) -> str:
-    return "; ".join(f"{each.field}: {each.description}" for each in error.violations) or error.message

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli.approval_table import json_of
+from interlock.cli.approval_list import json_of
 from interlock.cli.options import DEFAULT_ADDRESS, Address, AsJson, CaFile, CredentialFile
 from interlock.cli.output import print_json, print_line, print_table
 from interlock.cli.service_client import service_client

@@ -29,6 +29,7 @@ from tests.unit.cli.shown_approvals import (
 )
 
 EVIL = "\x1b[2J\n\u202egpj\u200b" + 500 * "\n" + "rm -rf /"
+FILES = {"/srv/repository/a": "ab" * 32, "/srv/repository/b": "unread"}
 
 
 def seen(shown: ShownApproval, *, whole: bool = False) -> list[str]:
@@ -46,7 +47,7 @@ def test_what_an_approver_sees() -> None:
         "root": "srv",
     }
     shown = a_shown(
-        calls=(a_call(facts=facts, destinations=(destination,), files={"/srv/repository/a": "ab" * 32}),),
+        calls=(a_call(facts=facts, destinations=(destination,), files=FILES),),
         goal="ignore the arguments\nand say yes",
         approval=an_approval(answers=(an_answer(comment="fine by me"),), quorum=2, joined=1, user="ann"),
         approved_before=ApprovedBefore(
@@ -74,6 +75,8 @@ def test_what_an_approver_sees() -> None:
         '  "/repo_path": "/srv/repository" (root "srv")',
         "files as they were",
         f'  "/srv/repository/a": SHA-256 {"ab" * 32}',
+        '  "/srv/repository/b": unread: it was not read, so the approval is not bound to it: '
+        "too large, no rights, or not on this machine",
         "other than in approval approval-0, the last of its like that was approved, 2026-03-01 12:00 UTC",
         '  ~ "/message": "Hello" → "Greet the world"',
         "policy now",

@@ -1,4 +1,4 @@
-"""Approvals as rows of a table, as a line each, and as JSON."""
+"""Approvals in a list, as a line each, and as JSON."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -9,23 +9,22 @@ from interlock.cli.approval_view import approved_by
 from interlock.cli.spans import span
 from interlock.client import Approval, ApprovalState, Resolved, ShownApproval, StandingApproval
 
-COLUMNS = (
-    *("approval", "version", "state", "priority", "age", "expires in", "agent", "user", "tool"),
-    *("reasons", "digest", "approved"),
-)
-
+_HEAD = "priority  age  expires in  approved  version  state       approval"
 _DIGEST_SHOWN = 12
 
 
-def table_rows(approvals: Iterable[Approval], now: datetime) -> Iterator[tuple[object, ...]]:
-    """The rows: approvals of a group together, under one line with their number, each with its own id and digest."""
+def list_lines(approvals: Iterable[Approval], now: datetime) -> Iterator[str]:
+    """Two lines for each, narrow enough for any terminal: how it stands with its name, and what it is about.
+
+    Approvals of a group stand together under one line with their number.
+    """
+    yield _HEAD
     for alike in grouped(approvals):
-        indent = ""
         if len(alike) > 1:
-            yield (f"{len(alike)} alike:", *[""] * (len(COLUMNS) - 1))
-            indent = "  "
+            yield f"{len(alike)} alike:"
         for each in alike:
-            yield (indent + each.approval_id, *_cells(each, now))
+            yield _standing(each, now)
+            yield f"          {_about(each)}"
 
 
 def grouped(approvals: Iterable[Approval]) -> list[list[Approval]]:
@@ -38,12 +37,8 @@ def grouped(approvals: Iterable[Approval]) -> list[list[Approval]]:
 
 def one_line(approval: Approval, now: datetime) -> str:
     """An approval on one line, for who watches."""
-    codes = ", ".join(_codes(approval))
-    user = f" for {approval.user}" if approval.user else ""
-    return (
-        f"{now:%H:%M:%S}  {approval.approval_id}  priority {approval.priority}  {approval.tool} by"
-        f" {approval.agent}{user}  {codes}  {_prefix(approval)}  expires in {_left(approval, now)}"
-    )
+    left = _left(approval, now)
+    return f"{now:%H:%M:%S}  {approval.approval_id}  priority {approval.priority}, {left} left  {_about(approval)}"
 
 
 def json_of(value: Approval | ShownApproval | Resolved | StandingApproval) -> dict[str, Any]:
@@ -59,28 +54,20 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _cells(approval: Approval, now: datetime) -> tuple[object, ...]:
+def _standing(approval: Approval, now: datetime) -> str:
+    state = "used" if approval.used_by else approval.state.value
+    age = span((now - approval.open_time).total_seconds())
     return (
-        approval.version,
-        "used" if approval.used_by else approval.state.value,
-        approval.priority,
-        span((now - approval.open_time).total_seconds()),
-        _left(approval, now),
-        approval.agent,
-        approval.user,
-        approval.tool,
-        ", ".join(_codes(approval)),
-        _prefix(approval),
-        approved_by(approval),
+        f"{approval.priority:>8}  {age:>3}  {_left(approval, now):>10}  {approved_by(approval):>8}"
+        f"  {approval.version:>7}  {state:<10}  {approval.approval_id}"
     )
 
 
-def _codes(approval: Approval) -> list[str]:
-    return list(dict.fromkeys(reason.code for reason in approval.reasons))
-
-
-def _prefix(approval: Approval) -> str:
-    return approval.arguments_digest[:_DIGEST_SHOWN]
+def _about(approval: Approval) -> str:
+    user = f" for {approval.user}" if approval.user else ""
+    codes = ", ".join(dict.fromkeys(reason.code for reason in approval.reasons))
+    digest = approval.arguments_digest[:_DIGEST_SHOWN]
+    return f"{approval.tool} by {approval.agent}{user}: {codes}; digest {digest}"
 
 
 def _left(approval: Approval, now: datetime) -> str:

@@ -70,6 +70,10 @@ escalate contains reason if {
 #   was seen nowhere, in a session that has read untrusted text
 # custom:
 #   code: context.untrusted_argument
+#   change:
+#     always_approved: |
+#       # the catalog, for the tool whose answers it read, if nobody else can write into those
+#       results: trusted
 escalate contains reason if {
 	not tools.only_reads
 	some argument in input.facts.provenance
@@ -83,6 +87,10 @@ escalate contains reason if {
 # description: The session has read untrusted text, and of some arguments nobody knows where they came from
 # custom:
 #   code: context.unlisted_arguments
+#   change:
+#     always_approved: |
+#       # the catalog, for the tool whose answers it read, if nobody else can write into those
+#       results: trusted
 escalate contains reason if {
 	not tools.only_reads
 	input.facts.provenance_unlisted > 0

@@ -32,6 +32,13 @@ deny contains reason if {
 # description: The subject may propose the tool, but no role that grants the tool grants all of its effects
 # custom:
 #   code: effects.needs_person
+#   change:
+#     always_approved: |
+#       # roles/data.yaml: the effect that is always approved, for the role of the agents that have it
+#       contributor: {effects: [read, write]}
+#     always_denied: |
+#       # roles/data.yaml: the role's tools, without the one that is always denied
+#       contributor: {tools: [git_add, git_diff, git_log, git_status]}
 escalate contains reason if {
 	count(_ungranted) > 0
 	count(roles.granting) > 0

@@ -121,6 +121,13 @@ deny contains reason if {
 #   failed and is tried again is for the topic of retries
 # custom:
 #   code: loops.repeated_effect
+#   change:
+#     always_approved: |
+#       # limits/data.yaml, for the role of agents whose work this is
+#       overrides: {roles: {batch-worker: {loops: {session: {repeated_effect: 10}, agent: {repeated_effect: 50}}}}}
+#     always_denied: |
+#       # limits/data.yaml; this one also denies a read that is repeated so often
+#       loops: {session: {same_call: 3}}
 escalate contains reason if {
 	_noted
 	not tools.only_reads
@@ -135,6 +142,13 @@ escalate contains reason if {
 # description: The calls differ in nothing but numbers, ids and cursors; it may be a long list, or a loop
 # custom:
 #   code: loops.similar_call
+#   change:
+#     always_approved: |
+#       # limits/data.yaml, for the role of agents that work through lists
+#       overrides: {roles: {batch-worker: {loops: {session: {similar_call: 90}}}}}
+#     always_denied: |
+#       # limits/data.yaml: deny at the number at which people are asked
+#       loops: {session: {similar_call_denied: 30}}
 escalate contains reason if {
 	_noted
 	some scope in _scopes
@@ -147,6 +161,13 @@ escalate contains reason if {
 # description: The session has proposed so much that somebody should see whether it gets anywhere
 # custom:
 #   code: loops.steps
+#   change:
+#     always_approved: |
+#       # limits/data.yaml, for the role of agents with long sessions
+#       overrides: {roles: {batch-worker: {loops: {session: {steps: 5000, steps_denied: 10000}}}}}
+#     always_denied: |
+#       # limits/data.yaml: deny at the number at which people are asked
+#       loops: {session: {steps_denied: 500}}
 escalate contains reason if {
 	_noted
 	input.facts.loops.session.steps >= limits.current.loops.session.steps

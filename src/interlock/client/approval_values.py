@@ -87,7 +87,8 @@ class ApprovalCall:
     `arguments` is `arguments_json` as a value: those are the exact bytes in canonical form (RFC 8785), in which each
     sensitive value is replaced by `{"concealed": DIGEST}`; `concealed` are JSON Pointers to these. `effects` are the
     tool's, `facts` were measured of the call, `destinations` are where its arguments lead, and `files` the SHA-256
-    (hexadecimal) of the files that it names, by canonical path.
+    (hexadecimal) of the files that it names, by canonical path; or `absent`, `not_a_file`, or `unread`, to
+    which the approval is not bound.
     """
 
     step_id: str

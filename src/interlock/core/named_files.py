@@ -17,7 +17,7 @@ UNREAD = "unread"
 FOUND: Mapping[str, str] = {
     ABSENT: "nothing is there",
     NOT_A_FILE: "a folder, a pipe, a device or a socket is there",
-    UNREAD: "it was not read, so the approval is not bound to it: too large, no rights, or not on this machine",
+    UNREAD: "too large, no rights, or on another machine, so the approval is not bound to it",
 }
 """What a look may find in the place of a digest, and what each means."""
 

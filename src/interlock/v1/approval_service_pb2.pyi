@@ -420,7 +420,9 @@ class ApprovalCall(_message.Message):
     destinations_json: _builtins.bytes
     """Where the arguments lead, as the record has it: one JSON array in UTF-8."""
     files_json: _builtins.bytes
-    """Referenced files with the SHA-256 of their content (hexadecimal), by canonical path: one JSON object in UTF-8."""
+    """Referenced files by canonical path, each with the SHA-256 of its content (hexadecimal), or with what else was found:
+    absent, not_a_file, or unread, to which the approval is not bound. One JSON object in UTF-8.
+    """
     @_builtins.property
     def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Effects of the tool, as the catalog declares them."""

@@ -18,6 +18,7 @@ from interlock.client import (
     Verdict,
 )
 from interlock.core.canonical import canonicalize, digest_of
+from interlock.core.named_files import FOUND
 from tests.unit.cli.shown_approvals import (
     ARGUMENTS,
     NEEDS_PERSON,
@@ -75,8 +76,7 @@ def test_what_an_approver_sees() -> None:
         '  "/repo_path": "/srv/repository" (root "srv")',
         "files as they were",
         f'  "/srv/repository/a": SHA-256 {"ab" * 32}',
-        '  "/srv/repository/b": unread: it was not read, so the approval is not bound to it: '
-        "too large, no rights, or not on this machine",
+        f'  "/srv/repository/b": unread: {FOUND["unread"]}',
         "other than in approval approval-0, the last of its like that was approved, 2026-03-01 12:00 UTC",
         '  ~ "/message": "Hello" → "Greet the world"',
         "policy now",

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from interlock.adapters.policy_rules import read_modules
 from interlock.cli.main import application
 from interlock.client import ApprovalState
+from interlock.compose.policy_tools import changes
+from interlock.core.approval_statistics import Tendency
 from tests.approvals import ALICE
 from tests.contract.approval_services import Service, approval_service, credential_of
 from tests.fakes import ONE_APPROVES
@@ -282,3 +286,52 @@ async def test_what_people_answered_is_counted(desk: Desk, tmp_path: Path) -> No
     assert "interlock policy test COPY" in told
     assert await desk.json("stats", "--since=1s") == []
     assert "such as `15m`" in await desk("stats", "--since=soon", status=1)
+
+
+RULE = """\
+package interlock.rules.example
+
+# METADATA
+# title: An example
+# custom:
+#   code: example.escalate
+#   change:
+#     always_approved: |
+#       # limits/data.yaml
+#       example: {limit: 9}
+escalate contains reason if reason := input
+"""
+
+
+async def test_a_rule_names_the_change_to_try(
+    desk: Desk, tmp_path: Path, opa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is suggested for a rule that is always approved is what its METADATA says."""
+    monkeypatch.setenv("INTERLOCK_OPA", str(opa))
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "example.rego").write_text(RULE)
+    await desk("approve", await desk.waiting(), "--yes")
+    told = await desk("stats", "--least=1", f"--policies={tmp_path}")
+    assert "To try:\n    # limits/data.yaml\n    example: {limit: 9}\n" in told
+    [counted] = await desk.json("stats", "--least=1", f"--policies={tmp_path}")
+    assert counted["suggested_change"] == "# limits/data.yaml\nexample: {limit: 9}\n"
+
+
+def test_changes_to_try_are_of_rules_that_ask_people(
+    policies: Path, opa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the rules that ship suggest is YAML of the data, for one or the other answer to an escalate."""
+    monkeypatch.setenv("INTERLOCK_OPA", str(opa))
+    asking = {
+        rule.code
+        for module in read_modules(opa, policies)
+        if module.holds_rules
+        for rule in module.rules
+        if rule.name == "escalate"
+    }
+    named = changes(policies)
+    assert "effects.needs_person" in named
+    assert named.keys() <= asking
+    for each in named.values():
+        assert {*each} <= {*Tendency}
+        assert all(isinstance(yaml.safe_load(text), dict) for text in each.values())

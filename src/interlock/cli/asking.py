@@ -30,7 +30,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file, or of standard input for `-`. Raises OSError, and ValueError with what is wrong where."""
+    """The JSON object of a file, or of standard input for `-`. Raises OSError; ValueError with what is wrong where."""
     data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     try:
         return parse_object(data, field=str(path))

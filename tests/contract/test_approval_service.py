@@ -255,6 +255,21 @@ async def test_an_answer_to_an_older_version_is_aborted(service: Service) -> Non
     assert (await service.resolve(now, "approve", BOB)).approval.state is ApprovalState.APPROVED
 
 
+async def test_the_same_answer_again_changes_nothing(service: Service) -> None:
+    """An answer whose reply was lost may be sent again; an edit that stands already is refused (case 49)."""
+    await service.escalated(1)
+    [seen] = await service.listed()
+    first, again = [await service.resolve(seen, "approve") for _ in range(2)]
+    assert first == again
+    await service.escalated(2)
+    [other] = await service.listed(state="pending")
+    edit = {"repo_path": "/srv/other"}
+    await service.resolve(other, "approve", edited_arguments=edit)
+    error = await service.refused(other, "approve", edited_arguments=edit)
+    assert (error.reason, error.metadata["state"]) == ("APPROVAL_CLOSED", "approved")
+    assert service.world.changes() == ["approve", "approve"]
+
+
 async def test_other_bytes_than_were_seen_are_not_approved(service: Service) -> None:
     """An answer names the digest of what was seen; where that is another, it is ABORTED (case 51)."""
     await service.escalated()

@@ -185,7 +185,7 @@ def _call(message: pb.ApprovalCall) -> values.ApprovalCall:
         concealed=tuple(message.concealed),
         facts=json_object(message.facts_json, "facts_json"),
         destinations=tuple(_objects(message.destinations_json, "destinations_json")),
-        files=json_object(message.files_json, "files_json"),
+        files=_texts(json_object(message.files_json, "files_json"), "files_json"),
         reasons=tuple(map(reason, message.reasons)),
     )
 
@@ -253,6 +253,12 @@ def _objects(data: bytes, field: str) -> list[dict[str, Any]]:
         raise ValueError(f"`{field}` is not JSON in UTF-8") from None
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise ValueError(f"`{field}` is not a JSON array of objects")
+    return value
+
+
+def _texts(value: dict[str, Any], field: str) -> dict[str, str]:
+    if not all(isinstance(each, str) for each in value.values()):
+        raise ValueError(f"`{field}` holds more than texts")
     return value
 
 

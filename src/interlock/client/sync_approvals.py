@@ -26,7 +26,8 @@ class Approvals:
     """What waits for people: `interlock.approvals`. All is for approvers; auditors may look.
 
     Raises as the client does. An answer holds for the very version that was seen, and the same answer of the same
-    approver again changes nothing: asking again while the service is away answers once.
+    approver again changes nothing: asking again while the service is away answers once. Where the reply to an edit was
+    lost, asking again ends with APPROVAL_CHANGED or APPROVAL_CLOSED, and the approval shows the edit.
     """
 
     def __init__(self, stub: ApprovalServiceStub, ask: Ask) -> None:

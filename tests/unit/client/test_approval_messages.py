@@ -79,13 +79,14 @@ def test_arguments_of_two_meanings_are_not_shown(data: bytes) -> None:
         {"calls": [pb.ApprovalCall(arguments_json=b"{}", destinations_json=b"[")]},
         {"calls": [pb.ApprovalCall(arguments_json=b"{}", facts_json=b"[]")]},
         {"calls": [pb.ApprovalCall(arguments_json=b"{}", files_json=b"1")]},
+        {"calls": [pb.ApprovalCall(arguments_json=b"{}", files_json=b'{"/a":1}')]},
         {
             "calls": [
                 pb.ApprovalCall(arguments_json=b"{}", reasons=[decision_pb2.Reason(metadata_json=b"[]")])
             ]
         },
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_not_whole_is_no_answer(changes: dict[str, Any]) -> None:
     """An approval of which a part is missing or broken is an error, and never shown in part."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import approver
 import httpx2
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -17,6 +18,8 @@ from world import World
 from interlock.client import Decision, Execution, Interlock, InterlockCallError, PlanStep, Verdict
 
 GOAL = "see what changed in the repository, and commit it"
+WAIT_SECONDS = 30.0
+
 LEEWAY_SECONDS = 1.5
 """A little more than the gateway's `leeway_seconds`."""
 
@@ -46,7 +49,7 @@ def tell(world: World) -> list[Step]:
     with Interlock(world.service, credential=world.agent, gateway=world.gateway) as agent:
         return [
             allowed(agent, "git_diff_unstaged", repository),
-            proposed(agent, "git_commit", {**repository, "message": "Greet the world"}),
+            *denied(agent, "git_commit", {**repository, "message": "wip"}, world),
             proposed(agent, "git_reset", repository),
             proposed(agent, "git_log", {**repository, "max_count": "ten"}),
             proposed(agent, "git_push", repository),
@@ -70,6 +73,21 @@ def proposed(agent: Interlock, tool: str, arguments: Mapping[str, Any]) -> Step:
     decision = agent.decide(tool, arguments, goal=GOAL)
     shown = {name: value for name, value in arguments.items() if name != "repo_path"}
     return step(f"proposes {tool} {json.dumps(shown) if shown else ''}", decision, MEANING[decision.verdict])
+
+
+def denied(agent: Interlock, tool: str, arguments: Mapping[str, Any], world: World) -> list[Step]:
+    """A call that the policies ask a person about, who says no."""
+    decision = agent.decide(tool, arguments, goal=GOAL)
+    approver.deny(world, decision.approval_id)
+    answered = agent.wait_decision(decision, timeout=WAIT_SECONDS)
+    return [
+        step(
+            f"proposes {tool} {json.dumps({'message': arguments['message']})}",
+            decision,
+            MEANING[decision.verdict],
+        ),
+        step("waits for a person, who denies it", answered, MEANING[answered.verdict]),
+    ]
 
 
 def replayed(agent: Interlock, arguments: Mapping[str, Any]) -> Step:
@@ -136,11 +154,17 @@ async def through_mcp(world: World) -> list[Step]:
         async with Client(transport) as client:
             tools = ", ".join(sorted(tool.name for tool in (await client.list_tools()).tools))
             read = await client.call_tool("git_status", repository)
-            commit = await client.call_tool("git_commit", {**repository, "message": "Greet by MCP"})
+            person = approver.approve_next(world)
+            commit = await client.call_tool("git_commit", {**repository, "message": "Say goodbye"})
+            person.join()
+            log = await client.call_tool("git_log", {**repository, "max_count": 1})
     return [
         Step(did="an MCP client lists the tools", answer="SHOWN", why="those of its roles", result=tools),
         mcp_step("an MCP client calls git_status", "SUCCEEDED", read),
-        mcp_step("an MCP client calls git_commit", "ESCALATED", commit),
+        mcp_step(
+            "it calls git_commit, and waits; a person runs `interlock approvals approve`", "APPROVED", commit
+        ),
+        mcp_step("it looks at what was committed", "SUCCEEDED", log),
     ]
 
 

@@ -39,7 +39,7 @@ ways_in = ["mcp"] # beside gRPC
 
 [gateway.mcp]
 listen = "{front}"
-escalation_wait_seconds = 1 # nobody is there to approve
+escalation_wait_seconds = 30 # so long a call waits for a person
 
 [gateway.servers.git]
 command = {git_server}
@@ -49,7 +49,7 @@ args = ["--repository", {repository}]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Where everything is. Addresses are `host:port`; `agent` and `operator` are credentials."""
+    """Where everything is. Addresses are `host:port`; `agent` and `operator` are credentials, `approver` a file."""
 
     folder: Path
     config: Path
@@ -61,6 +61,7 @@ class World:
     front: str
     agent: str = field(repr=False)
     operator: str = field(repr=False)
+    approver: Path
 
 
 def make_world(folder: Path, ports: tuple[int, ...]) -> World:
@@ -87,6 +88,7 @@ def make_world(folder: Path, ports: tuple[int, ...]) -> World:
     credential(config, folder, "gateway", "git-gateway")
     credential(config, folder, "auditor", "auditor")
     operator = credential(config, folder, "operator", "operator")
+    credential(config, folder, "approver", "alice", "--role", "approver")
     agent = credential(config, folder, "agent", "coder", "--role", "contributor")
     return World(
         folder=folder,
@@ -99,17 +101,20 @@ def make_world(folder: Path, ports: tuple[int, ...]) -> World:
         front=front,
         agent=agent,
         operator=operator,
+        approver=folder / "approver.credential",
     )
 
 
 def make_repository(folder: Path) -> Path:
-    """A repository with one commit, and a change that is not committed."""
+    """A repository with one commit, a change that is not staged, and one that is."""
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
     (folder / "greeting.txt").write_text("hello\n")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "Greet")
     (folder / "greeting.txt").write_text("hello, world\n")
+    (folder / "farewell.txt").write_text("goodbye, world\n")
+    git(folder, "add", "farewell.txt")
     return folder
 
 

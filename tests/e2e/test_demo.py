@@ -14,6 +14,7 @@ def test_demo_plays_every_answer_and_verifies_its_log(project: Path, tmp_path: P
         "ALLOW",
         "+hello, world",
         "ESCALATE",
+        "approvals.denied",
         "permissions.tool_not_granted",
         "/max_count",
         "validation.unknown_tool",
@@ -22,7 +23,8 @@ def test_demo_plays_every_answer_and_verifies_its_log(project: Path, tmp_path: P
         "STEP_NOT_DUE",
         "TOKEN_EXPIRED",
         "an MCP client calls git_status",
-        "What to do: ask a person",
+        "APPROVED",
+        "Say goodbye",
         "TOKEN_FROZEN",
         "The decision log: verified: ",
     ]

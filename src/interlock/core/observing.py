@@ -30,7 +30,7 @@ from interlock.core.moments import SECOND
 from interlock.core.proposal import Proposal, SourceTrust
 from interlock.core.provenance import Sightings, Source
 from interlock.core.session import Measuring, Session, digest_of_text
-from interlock.core.standing import StandingMatch
+from interlock.core.standing import StandingApproval, StandingMatch, as_fact
 
 OPERATION_CELLS = 128
 """Operations of a tenant's tool, or that its agents name, are spread over so many cells."""
@@ -54,13 +54,17 @@ UNKNOWN_PARENT = Parent(known=False, depth=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was measured of one proposal. `to_mark` are the cells that say what is new in it, once allowed."""
+    """What was measured of one proposal. `to_mark` are the cells that say what is new in it, once allowed.
+
+    `standing` are the standing approvals that hold for it, as its facts tell.
+    """
 
     facts: FactsInput
     user: str
     state_digest: str
     to_mark: tuple[bytes, ...]
     authors: tuple[str, ...] = ()
+    standing: tuple[StandingApproval, ...] = ()
 
 
 class Observe:
@@ -109,12 +113,14 @@ class Observe:
         place = session.history.place_of(self._request)
         if place < 0:
             self._count(session, cells)
+        standing = self._standing.found(cells, self._at, user=session.user)
         return Observed(
-            facts=self._facts(session, cells, place, idle_seconds),
+            facts=self._facts(session, cells, place, idle_seconds, standing),
             user=session.user,
             state_digest=session.state_digest,
             to_mark=self._novelty.to_mark(cells, self._at),
             authors=self._parent.authors,
+            standing=standing,
         )
 
     def _count(self, session: Session, cells: Cells) -> None:
@@ -168,7 +174,14 @@ class Observe:
         form = argument_forms.similar_form(proposal.disclosed_arguments, roles)
         return tag(name, proposal.arguments_digest.encode()), tag(name, form)
 
-    def _facts(self, session: Session, cells: Cells, place: int, idle_seconds: int) -> FactsInput:
+    def _facts(
+        self,
+        session: Session,
+        cells: Cells,
+        place: int,
+        idle_seconds: int,
+        standing: Iterable[StandingApproval],
+    ) -> FactsInput:
         proposal = self._proposal
         listed, unlisted = provenance.provenance_of(
             self._arguments, cells.open(self._terms, Sightings), self._measuring.terms_key
@@ -184,7 +197,7 @@ class Observe:
             "provenance_unlisted": unlisted,
             "novelty": self._novelty.told(cells),
             "freezes": self._freezes.told(cells),
-            "standing": self._standing.told(cells, self._at, user=session.user),
+            "standing": [as_fact(each) for each in standing],
         }
 
     def _loops(self, session: Session, cells: Cells, place: int) -> LoopsInput:

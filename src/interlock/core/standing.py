@@ -45,7 +45,8 @@ class StandingApproval:
     """A standing approval as it stands. `session_id` is empty for all sessions of the agent.
 
     `catalog_digest` is that of the tool's entry; of another it does not hold. `codes` are those of the reasons that it
-    answers. `arguments_schema_json` is in canonical form. `log_index` is the place of the record that gave it.
+    answers. `arguments_schema_json` is in canonical form. `credential_ids` are those that the approvers answered with,
+    `log_index` is the place of the record that gave it.
     """
 
     standing_id: str
@@ -62,6 +63,7 @@ class StandingApproval:
     expire_time: datetime
     approvers: tuple[str, ...]
     approval_id: str
+    credential_ids: tuple[str, ...] = ()
     log_index: int = 0
 
     def lasts(self, at: datetime) -> bool:
@@ -123,12 +125,12 @@ class StandingMatch:
         """The cell of the agent and the tool."""
         return (self.key,)
 
-    def told(self, cells: Cells, at: datetime, *, user: str) -> list[StandingInput]:
-        """Those that hold for it now, as the policy sees them; `user` is who stands behind its session."""
+    def found(self, cells: Cells, at: datetime, *, user: str) -> tuple[StandingApproval, ...]:
+        """Those that hold for it now; `user` is who stands behind its session."""
         if not cells.get(self.key):
-            return []
-        found = cells.open(self.key, StandingCell).standing
-        return [_told(each) for each in found if self.satisfies(each, at, user=user)]
+            return ()
+        held = cells.open(self.key, StandingCell).standing
+        return tuple(each for each in held if self.satisfies(each, at, user=user))
 
     def satisfies(self, standing: StandingApproval, at: datetime, *, user: str) -> bool:
         """Whether it is one of the calls that this one is for, now."""
@@ -162,7 +164,8 @@ def _climbs(proposal: Proposal) -> bool:
     )
 
 
-def _told(standing: StandingApproval) -> StandingInput:
+def as_fact(standing: StandingApproval) -> StandingInput:
+    """The standing approval as the policy sees it."""
     return {
         "standing_id": standing.standing_id,
         "approvers": list(standing.approvers),
@@ -187,6 +190,7 @@ def _standing(stated: dict[str, Any]) -> StandingApproval:
             "arguments_schema_json": stated["arguments_schema_json"].encode(),
             "codes": tuple(stated["codes"]),
             "approvers": tuple(stated["approvers"]),
+            "credential_ids": tuple(stated["credential_ids"]),
             "expire_time": from_microseconds(stated["expire_time"]),
         }
     )

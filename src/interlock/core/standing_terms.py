@@ -60,6 +60,7 @@ def standing_of(
         expire_time=at + timedelta(seconds=terms.life_seconds),
         approvers=tuple(sorted({answer.approver for answer in answers})),
         approval_id=approval.approval_id,
+        credential_ids=tuple(sorted({answer.credential_id for answer in answers})),
     )
 
 

@@ -18,6 +18,7 @@ from interlock.core.session import Measuring
 from interlock.flows.decided import Made, Placed, Recorded, calls_of, entries_of, place, recall, recorded
 from interlock.flows.escalate import Attempt, Escalating, make_ready
 from interlock.flows.follow import Following, edited_arguments, follow
+from interlock.flows.givers import with_valid_givers
 from interlock.flows.observe import observations
 from interlock.ports import (
     Clock,
@@ -88,11 +89,12 @@ async def _decide_fresh(
         [call for each in placed for call in calls_of(each)], decider, now, limit_seconds
     )
     groups = _grouped(placed, attempts)
-    openings = await make_ready(groups, decider.escalating, now=now, limit_seconds=limit_seconds)
+    ready = await make_ready(groups, decider.escalating, now=now, limit_seconds=limit_seconds)
+    openings = [None if isinstance(opening, InterlockError) else opening for opening in ready]
     kid = decider.signer.kid
     made = [
-        _made(attempt, opening, decider, kid=kid, now=now)
-        for (_, each), opening in zip(groups, openings, strict=True)
+        _made(_failed(attempt, opening), opening, decider, kid=kid, now=now)
+        for (_, each), opening in zip(groups, ready, strict=True)
         for attempt in each
     ]
     entries = entries_of(placed, made, openings, terms=decider.terms, now=now)
@@ -109,7 +111,8 @@ async def _attempt(
 ) -> list[Attempt]:
     # Durable with the records, by the one fsync of these.
     counting = await observations(calls, decider.reader, at=now, measuring=decider.measuring)
-    observed = await decider.state.apply(counting, durable=False)
+    counted = await decider.state.apply(counting, durable=False)
+    observed = await with_valid_givers(counted, decider.following.credentials)
     documents = [
         conclusion.policy_input(call, facts, now) for call, facts in zip(calls, observed, strict=True)
     ]
@@ -153,6 +156,11 @@ def _refuse_baseless(proposal: Proposal, answer: Evaluated | InterlockError) -> 
     return answer
 
 
+def _failed(attempt: Attempt, opening: OpenApproval | InterlockError | None) -> Attempt:
+    """Where the policy does not say who may approve it, there is no decision: nobody could answer."""
+    return replace(attempt, answer=opening) if isinstance(opening, InterlockError) else attempt
+
+
 def _made(
     attempt: Attempt,
     opening: OpenApproval | InterlockError | None,
@@ -161,10 +169,7 @@ def _made(
     kid: str,
     now: datetime,
 ) -> Made:
-    answer: Evaluated | InterlockError = attempt.answer
-    if isinstance(opening, InterlockError):
-        answer = opening  # nobody knows who may approve it
-    call, document = attempt.call, attempt.document
+    call, document, answer = attempt.call, attempt.document, attempt.answer
     if isinstance(answer, InterlockError):
         draft = conclusion.fail(call, document, answer, terms=decider.terms, now=now)
         return Made(call, attempt.observed, document, answer, draft)

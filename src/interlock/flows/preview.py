@@ -12,6 +12,7 @@ from interlock.core.proposal import Proposal
 from interlock.core.session import Measuring
 from interlock.flows.decided import calls_of, place
 from interlock.flows.follow import Following
+from interlock.flows.givers import with_valid_givers
 from interlock.flows.observe import Peek, observations
 
 
@@ -28,7 +29,8 @@ async def preview(
         return None
     now = following.changing.clock.now()
     looks = [Peek(each) for each in await observations(calls, following.reader, at=now, measuring=measuring)]
-    observed = await following.changing.state.apply(looks, durable=False)
+    looked = await following.changing.state.apply(looks, durable=False)
+    observed = await with_valid_givers(looked, following.credentials)
     documents = [
         conclusion.policy_input(call, facts, now) for call, facts in zip(calls, observed, strict=True)
     ]

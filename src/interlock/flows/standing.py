@@ -20,6 +20,7 @@ from interlock.core.standing_changes import (
 from interlock.flows import page_tokens
 from interlock.flows.approving import Approving
 from interlock.flows.authenticate import require
+from interlock.flows.givers import still_given
 
 MAX_COMMENT = 1_024
 
@@ -43,10 +44,11 @@ async def list_standing(
     )
     now = approving.following.changing.clock.now()
     found = [StandingCell.decode(line.data).find(listed_id(line.place)) for line in lines[:size]]
+    lasting = [each for each in found if each is not None and each.lasts(now)]
     following = (
         page_tokens.write_place(lines[size - 1].place, bound_to, approving.seal) if len(lines) > size else ""
     )
-    return [each for each in found if each is not None and each.lasts(now)], following
+    return list(await still_given(lasting, approving.following.credentials)), following
 
 
 async def revoke_standing(

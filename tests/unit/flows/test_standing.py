@@ -225,6 +225,16 @@ async def test_what_is_taken_back_holds_no_more_and_stands_on_record() -> None:
     assert (took["requested_by"], took["comment"]) == ("approver/bob", "no more")
 
 
+async def test_it_holds_for_as_long_as_the_credentials_of_its_givers_do() -> None:
+    """Case 50: what somebody gave whose credential was revoked since is told to no policy, and listed no more."""
+    world = a_world()
+    await given(world)
+    world.credentials.revoke(ALICE.credential_id)
+    decision = await world.decide(reading("r-1"))
+    assert (decision.verdict, told(world)) == (Verdict.ESCALATE, [])
+    assert (await list_standing(EVERY, BOB, world.parts))[0] == []
+
+
 async def test_it_is_taken_back_once() -> None:
     """Of two who take it back at once, one does, and the other finds nothing."""
     world = a_world()

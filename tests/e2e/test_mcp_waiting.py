@@ -1,4 +1,4 @@
-"""Calls of an MCP client wait for people in the gateway, who change them; what its client takes back, nobody is asked."""
+"""Calls of an MCP client wait for people, who may change them; what the client takes back, nobody is asked of."""
 
 import asyncio
 from collections.abc import Callable

@@ -16,8 +16,9 @@ import yaml
 from typer.testing import CliRunner
 
 from interlock.adapters.policy_rules import read_modules
+from interlock.cli import approvals
 from interlock.cli.main import application
-from interlock.client import ApprovalState
+from interlock.client import ApprovalState, Interlock
 from interlock.compose.policy_tools import changes
 from interlock.core.approval_statistics import Tendency
 from tests.approvals import ALICE
@@ -120,6 +121,7 @@ async def test_nobody_is_asked_who_is_not_there(desk: Desk) -> None:
     """Without a terminal and without --yes nothing is approved, whatever comes in on standard input (case 52)."""
     approval_id = await desk.waiting()
     assert "nobody is here to be asked" in await desk("approve", approval_id, status=1, given="y\ny\n")
+    assert "add --yes" in await desk("approve", approval_id, "--json", status=1)
     [still] = await desk.service.listed(state=ApprovalState.PENDING)
     assert (still.approval_id, still.version) == (approval_id, 1)
 
@@ -260,6 +262,13 @@ async def test_who_watches_sees_each_once(desk: Desk) -> None:
     running.send_signal(2)
     rest = await running.stdout.read()
     assert (seen, rest, await running.wait()) == ([first, second], b"", 0)
+
+
+async def test_who_watches_is_told_that_the_service_is_away(capsys: pytest.CaptureFixture[str]) -> None:
+    """A look that reaches nobody is told, and is not the last one."""
+    with Interlock("127.0.0.1:1", credential=credential_of(ALICE), timeout=0.1) as away:
+        assert approvals._waiting(away) is None  # the loop around it never ends
+    assert "interlock: ListApprovals ended with" in capsys.readouterr().err
 
 
 async def test_what_people_answered_is_counted(desk: Desk, tmp_path: Path) -> None:

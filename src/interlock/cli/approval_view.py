@@ -8,9 +8,11 @@ from interlock.cli.spans import span
 from interlock.client import (
     Approval,
     ApprovalCall,
+    ApprovalState,
     ApprovedBefore,
     Preview,
     Reason,
+    Resolved,
     ShownApproval,
     Verdict,
 )
@@ -88,6 +90,24 @@ def preview_lines(preview: Preview | None) -> Iterator[str]:
             yield "would still ask people, also where it is approved"
     if preview.verdict is not Verdict.ALLOW:
         yield from map(reason_line, preview.reasons)
+
+
+def outcome_lines(resolved: Resolved) -> Iterator[str]:
+    """What came of an answer, and what the policy says of the call now."""
+    approval = resolved.approval
+    match approval.state, resolved.preview:
+        case ApprovalState.APPROVED, Preview(verdict=Verdict.DENY, reasons=reasons):
+            yield "approved, but the policy now says no:"
+            yield from (f"  {reason_line(reason)}" for reason in reasons)
+        case ApprovalState.APPROVED, Preview(verdict=Verdict.ESCALATE, reasons=reasons):
+            yield "approved, but the policy still wants people to look:"
+            yield from (f"  {reason_line(reason)}" for reason in reasons)
+        case ApprovalState.APPROVED, Preview():
+            yield "approved: as things are now it is allowed, when its agent asks again"
+        case ApprovalState.PENDING, _:
+            yield f"{approved_by(approval)} have approved: it still waits for others"
+        case state, _:
+            yield state.value
 
 
 def reason_line(reason: Reason) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -13,29 +13,29 @@ import typer
 
 from interlock.cli import approval_statistics, standing
 from interlock.cli.approval_list import json_of, list_lines, one_line
-from interlock.cli.approval_view import approval_lines, approved_by, changed_lines, problem_of, reason_line
+from interlock.cli.approval_view import approval_lines, changed_lines, outcome_lines, problem_of
 from interlock.cli.asking import confirm, edited, read_object
 from interlock.cli.options import DEFAULT_ADDRESS, Address, AsJson, CaFile, CredentialFile
-from interlock.cli.output import fail, print_json, print_json_line, print_line
+from interlock.cli.output import fail, print_json, print_json_line, print_line, say_why
 from interlock.cli.service_client import service_client
 from interlock.cli.spans import seconds_of, span
 from interlock.client import (
     Approval,
     ApprovalState,
     Interlock,
-    Preview,
+    InterlockCallError,
     Resolution,
     Resolved,
     ShownApproval,
     StandingTerms,
-    Verdict,
 )
 from interlock.core.shown_json import json_remarks
 
 application = typer.Typer(help="Answer what waits for people.", no_args_is_help=True)
 application.add_typer(standing.application, name="standing")
 
-MOST_IN_A_PAGE = 1000
+MOST_IN_A_PAGE = 200
+_AWAY = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 
 Id = Annotated[str, typer.Argument(help="The approval, as `interlock approvals list` names it.")]
 Comment = Annotated[str, typer.Option(help="Why; it goes on record.")]
@@ -116,6 +116,7 @@ def approve(
 
     It is decided again then, and what the policy says of it now is told.
     """
+    _refuse_unseen(yes=yes, as_json=as_json)
     with service_client(address, credential_file=credential_file, ca_file=ca_file) as interlock:
         like = None if for_the_like is None else _terms(for_the_like, count, life, this_session=this_session)
         shown = _genuine(interlock, approval_id)
@@ -161,6 +162,7 @@ def edit(
     It is checked and decided as if it had been proposed so. A value that is concealed stays as it is where
     {"concealed": ...} is left alone.
     """
+    _refuse_unseen(yes=yes, as_json=as_json)
     with service_client(address, credential_file=credential_file, ca_file=ca_file) as interlock:
         shown = _genuine(interlock, approval_id)
         before = _arguments(shown)
@@ -185,19 +187,40 @@ def watch(
     ca_file: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a line for each approval that waits, and for each new one as it comes, until it is interrupted."""
+    """Print a line for each approval that waits, and for each new one as it comes, until it is interrupted.
+
+    Where the service is away for a while, it is asked again.
+    """
     known: set[str] = set()
     with (
         contextlib.suppress(KeyboardInterrupt),
         service_client(address, credential_file=credential_file, ca_file=ca_file) as interlock,
     ):
         while True:
-            waiting = list(interlock.approvals.list(ApprovalState.PENDING, page_size=MOST_IN_A_PAGE))
-            for each in waiting:
-                if each.approval_id not in known:
-                    _print_waiting(each, as_json=as_json)
-            known = {each.approval_id for each in waiting}
+            waiting = _waiting(interlock)
+            if waiting is not None:
+                for each in waiting:
+                    if each.approval_id not in known:
+                        _print_waiting(each, as_json=as_json)
+                known = {each.approval_id for each in waiting}
             time.sleep(every)
+
+
+def _waiting(interlock: Interlock) -> list[Approval] | None:
+    """What waits now; None where the service is away, which is told."""
+    try:
+        return list(interlock.approvals.list(ApprovalState.PENDING, page_size=MOST_IN_A_PAGE))
+    except InterlockCallError as error:
+        if error.code not in _AWAY:
+            raise
+        say_why(error)
+        return None
+
+
+def _refuse_unseen(*, yes: bool, as_json: bool) -> None:
+    """Nobody is asked about what is not shown."""
+    if as_json and not yes:
+        fail("--json shows nothing before it asks: add --yes if you have seen what it is")
 
 
 def _genuine(interlock: Interlock, approval_id: str) -> ShownApproval:
@@ -238,26 +261,9 @@ def _print_resolved(resolved: Resolved, *, as_json: bool) -> None:
     if as_json:
         print_json(json_of(resolved))
         return
-    _print_lines(_came_of(resolved))
+    _print_lines(outcome_lines(resolved))
     if resolved.standing is not None:
         print_line(standing.told(resolved.standing))
-
-
-def _came_of(resolved: Resolved) -> Iterator[str]:
-    approval = resolved.approval
-    match approval.state, resolved.preview:
-        case ApprovalState.APPROVED, Preview(verdict=Verdict.DENY, reasons=reasons):
-            yield "approved, but the policy now says no:"
-            yield from (f"  {reason_line(reason)}" for reason in reasons)
-        case ApprovalState.APPROVED, Preview(verdict=Verdict.ESCALATE, reasons=reasons):
-            yield "approved, but the policy still wants people to look:"
-            yield from (f"  {reason_line(reason)}" for reason in reasons)
-        case ApprovalState.APPROVED, Preview():
-            yield "approved: as things are now it is allowed, when its agent asks again"
-        case ApprovalState.PENDING, _:
-            yield f"{approved_by(approval)} have approved: it still waits for others"
-        case state, _:
-            yield state.value
 
 
 def _print_waiting(approval: Approval, *, as_json: bool) -> None:

@@ -28,10 +28,11 @@ from tests.proposals import AGENT, AUDITOR, CATALOG, GATEWAY, MEASURING, always,
 ALLOW = an_answer("allow")
 USER = replace(AGENT, kind=CallerKind.USER, name="ann", roles=())
 OPERATOR = replace(AGENT, kind=CallerKind.OPERATOR, name="olga", roles=())
+APPROVER = replace(AGENT, kind=CallerKind.APPROVER, name="alice", roles=("approver",))
 SECRET = "s" * 43
 CALLERS = {
     caller.kind: replace(caller, credential_id=f"{number:016x}")
-    for number, caller in enumerate((AGENT, USER, AUDITOR, GATEWAY, OPERATOR))
+    for number, caller in enumerate((AGENT, USER, AUDITOR, GATEWAY, OPERATOR, APPROVER))
 }
 GOOD = pb.RecordStepsRequest(
     session_id="session-1", steps=[session_pb2.Step(number=1, planning=session_pb2.PlanningStep(summary="s"))]

@@ -89,6 +89,7 @@ def test_a_proposal_holds_what_was_sent() -> None:
         arguments_digest=digest_of({"path": "a"}),
         violations=(),
         payload_digest=proposal.payload_digest,
+        raw=RAW,
     )
     assert proposal.key == ("acme", "agent-7", "request-1")
 

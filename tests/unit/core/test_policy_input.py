@@ -32,6 +32,7 @@ CATALOG = build_catalog(
                         "effects": ["read", "send"],
                         "labels": {"team": "infra"},
                         "cost": 7,
+                        "reversibility": "irreversible",
                         "arguments": {"properties": {"path": {"type": "string"}}},
                         "sensitive": ["/token"],
                     }
@@ -108,6 +109,7 @@ def test_the_document_of_a_known_tool() -> None:
             "labels": {"team": "infra"},
             "cost": 7,
             "results": "untrusted",
+            "reversibility": "irreversible",
         },
         "arguments": {"path": "a", "token": {"concealed": "concealed"}},
         "arguments_digest": made["arguments_digest"],
@@ -140,6 +142,7 @@ def test_the_document_of_an_unknown_tool() -> None:
         "labels": {},
         "cost": 0,
         "results": "untrusted",
+        "reversibility": "unknown",
     }
     assert [violation["code"] for violation in made["facts"]["violations"]] == ["unknown_tool"]
 

@@ -54,7 +54,7 @@ async def answer(
     """What comes of an answer to an approval as it is now, or as it was in this version. Raises InterlockError."""
     seen = version
     if seen is None:
-        seen = (await show_approvals.found_approval(approval_id, caller, parts)).version
+        seen = (await show_approvals.seen_approval(approval_id, caller, parts)).version
     given = GivenAnswer(
         approval_id=approval_id,
         resolution=resolution,

@@ -28,7 +28,7 @@ _COLUMNS = (
     *("reason code", "opened", "approved", "denied", "edited", "expired", "withdrawn", "pending"),
     "median wait",
 )
-_PAGE = 1000
+_PAGE = 200
 _ENDS = {
     ApprovalState.PENDING: Fate.PENDING,
     ApprovalState.EXPIRED: Fate.EXPIRED,

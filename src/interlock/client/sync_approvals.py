@@ -41,7 +41,7 @@ class Approvals:
         page_size: int = 100,
         timeout: float | None = None,
     ) -> Iterator[Approval]:
-        """The tenant's approvals, in this `state` only where it is given, asked for in pages of at most 1,000.
+        """The tenant's approvals, in this `state` only where it is given, asked for in pages of at most 200.
 
         Those that wait come by priority, then the oldest first; all others from the newest on. `timeout` holds for each
         page.

@@ -5,6 +5,7 @@ one record can bear (`once_of`), and runs in the transaction that stores it: of 
 and the other sees what the first one left (case 49).
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -93,7 +94,12 @@ class Binding:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical form, base64url without padding."""
-        return digest_of(self.as_json())
+        return _digest(self)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _digest(binding: Binding) -> str:
+    return digest_of(binding.as_json())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +184,10 @@ class Approval:
         return self.state in (ApprovalState.PENDING, ApprovalState.APPROVED) and (
             not self.used_by and at >= self.expire_time
         )
+
+    def as_of(self, at: datetime) -> "Approval":
+        """The approval as whoever only looks sees it: expired once its time is over, on record or not."""
+        return replace(self, state=ApprovalState.EXPIRED) if self.is_over(at) else self
 
     def takes(self, event: Event) -> bool:
         """Whether this may happen to it now."""

@@ -1,7 +1,6 @@
 """The story of an approver's answer: hard rules, the policy's word, one compare-and-swap on record, and what comes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,7 +28,7 @@ from interlock.flows.follow import as_approved, supersede, void_because
 from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
 from interlock.flows.preview import preview
 from interlock.flows.question import EDIT_FIELD, Question, question_of
-from interlock.flows.show_approvals import found_approval
+from interlock.flows.show_approvals import seen_approval
 
 MAX_COMMENT = 1_024
 
@@ -46,11 +45,11 @@ async def resolve_approval(
     require(caller, CallerKind.APPROVER)
     _check(answer)
     while True:
-        approval = await found_approval(answer.approval_id, caller, approving)
+        approval = await seen_approval(answer.approval_id, caller, approving)
         # 1. Four eyes, whatever the policy says: before anything of the approval is told.
         check_approver(caller, approval.authors)
         if _is_given(answer, caller, approval):
-            return await _resolved(approval, approving, limit_seconds=limit_seconds)
+            return await _as_before(approval, approving, limit_seconds=limit_seconds)
         # 2. It is still to be answered, and is what was seen.
         _check_open(approval, answer)
         question = await question_of(answer, approval, approving)
@@ -66,8 +65,8 @@ async def resolve_approval(
             if error.reason is ErrorReason.APPROVAL_CHANGED and answer.resolution is Resolution.DENY:
                 continue  # a deny wins a tie
             raise
-        resolved = await _resolved(after, approving, limit_seconds=limit_seconds)
-        return replace(resolved, standing=standing)
+        told = await _preview(after, question.sent, approving, limit_seconds=limit_seconds)
+        return Resolved(approval=after, preview=told, standing=standing)
 
 
 def _check(answer: GivenAnswer) -> None:
@@ -267,19 +266,19 @@ def _edit_stated(proposed: Asked, edited: Proposal, files: Mapping[str, str]) ->
     }
 
 
-async def _resolved(approval: Approval, approving: Approving, *, limit_seconds: float) -> Resolved:
-    """What came of it, and what the policy says of the proposal now, so that the approver sees a no."""
-    told = None
-    if approval.state is ApprovalState.APPROVED and not approval.used_by:
-        told = await _preview(approval, approving, limit_seconds=limit_seconds)
+async def _as_before(approval: Approval, approving: Approving, *, limit_seconds: float) -> Resolved:
+    """What came of an answer that was given before."""
+    whole, _ = await escalated_fields(approval, approving.following)
+    sent = await kept_proposal(approval.decision_id, agent_of(whole), approving.following)
+    told = await _preview(approval, sent, approving, limit_seconds=limit_seconds) if sent else None
     return Resolved(approval=approval, preview=told, standing=None)
 
 
-async def _preview(approval: Approval, approving: Approving, *, limit_seconds: float) -> Preview | None:
-    following = approving.following
-    whole, _ = await escalated_fields(approval, following)
-    asked = await kept_proposal(approval.decision_id, agent_of(whole), following)
-    if asked is None:
+async def _preview(
+    approval: Approval, sent: Asked, approving: Approving, *, limit_seconds: float
+) -> Preview | None:
+    """What the policy says of the proposal now that it is approved, so that the approver sees a no."""
+    if approval.state is not ApprovalState.APPROVED or approval.used_by:
         return None
-    approved = await as_approved(asked, approval, following)
-    return await preview(approved, following, approving.measuring, limit_seconds=limit_seconds)
+    approved = await as_approved(sent, approval, approving.following)
+    return await preview(approved, approving.following, approving.measuring, limit_seconds=limit_seconds)

@@ -104,7 +104,7 @@ def calls_of(placed: Placed) -> Sequence[Proposal]:
 def entries_of(
     placed: Sequence[Placed],
     made: Sequence[Made],
-    openings: Sequence[OpenApproval | InterlockError | None],
+    openings: Sequence[OpenApproval | None],
     *,
     terms: Terms,
     now: datetime,
@@ -119,7 +119,7 @@ def entries_of(
 def _entry(
     placed: Placed,
     made: Iterator[Made],
-    opening: OpenApproval | InterlockError | None,
+    opening: OpenApproval | None,
     terms: Terms,
     now: datetime,
 ) -> Entry:
@@ -127,7 +127,6 @@ def _entry(
         case Proposal():
             return _single(next(made))
         case PlanProposal():
-            assert not isinstance(opening, InterlockError)
             return _whole(placed, list(islice(made, len(placed.steps))), opening, terms, now)
         case InterlockError():
             return Entry((), (), placed)

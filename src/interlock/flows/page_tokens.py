@@ -52,8 +52,8 @@ def read_place(token: str, bound_to: Sequence[str], seal: Seal) -> bytes:
     return place
 
 
-def page_size(asked: int) -> int:
+def page_size(asked: int, *, most: int = LARGEST_PAGE) -> int:
     """How many to give; 0 asks for the default. Raises InterlockError: INVALID_FIELD."""
-    if not 0 <= asked <= LARGEST_PAGE:
-        raise invalid_field("page_size", f"must be from 0 to {LARGEST_PAGE}, got {asked}")
+    if not 0 <= asked <= most:
+        raise invalid_field("page_size", f"must be from 0 to {most}, got {asked}")
     return asked or DEFAULT_PAGE

@@ -23,12 +23,13 @@ EDIT_FIELD = "edited_arguments_json"
 class Question:
     """What is answered: the approval, the records of what was proposed, and the proposal as it is now.
 
-    `proposed` is as the agent sent it, or as an earlier edit left it; `edited` is with the edit of this very answer,
-    None for an answer without one, and `edited_json` are its arguments in canonical form.
+    `sent` is as the agent sent it, `proposed` the same or as an earlier edit left it; `edited` is with the edit of this
+    very answer, None for an answer without one, and `edited_json` are its arguments in canonical form.
     """
 
     approval: Approval
     calls: Sequence[Mapping[str, Any]]
+    sent: Asked
     proposed: Asked
     edited: Proposal | None = None
     edited_json: bytes = field(default=b"", repr=False)
@@ -38,14 +39,15 @@ async def question_of(answer: GivenAnswer, approval: Approval, approving: Approv
     """What the answer is to. Raises InterlockError: INVALID_FIELD or MALFORMED_ARGUMENTS for an edit that cannot be."""
     following = approving.following
     whole, calls = await escalated_fields(approval, following)
-    proposed = await kept_proposal(approval.decision_id, agent_of(whole), following)
-    if proposed is None:
+    sent = await kept_proposal(approval.decision_id, agent_of(whole), following)
+    if sent is None:
         raise InterlockError(
             reason=ErrorReason.INTERNAL, message="what was proposed is no longer kept, so it is not approved"
         )
-    if approval.edited and isinstance(proposed, Proposal):
-        proposed = await with_kept_edit(proposed, approval, following)
-    question = Question(approval=approval, calls=calls, proposed=proposed)
+    proposed = sent
+    if approval.edited and isinstance(sent, Proposal):
+        proposed = await with_kept_edit(sent, approval, following)
+    question = Question(approval=approval, calls=calls, sent=sent, proposed=proposed)
     return (
         _edit(answer.edited_arguments_json, question, approving) if answer.edited_arguments_json else question
     )

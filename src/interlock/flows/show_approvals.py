@@ -1,7 +1,8 @@
 """What approvers and auditors see: a page of approvals, and one with all that was recorded of what was proposed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from interlock.core import record as records
@@ -18,10 +19,14 @@ from interlock.core.proposal import Proposal
 from interlock.core.record import Record
 from interlock.flows import page_tokens
 from interlock.flows.approving import Approving
-from interlock.flows.change_approval import LookAtJoined
+from interlock.flows.change_approval import LookAtJoined, look
 from interlock.flows.follow import as_approved, current, with_kept_edit
 from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
 from interlock.flows.preview import preview
+from interlock.ports import Listings
+
+MOST_ON_A_PAGE = 200
+"""Each is made up from its cell on the way; more of them would keep other calls waiting."""
 
 MOST_LOOKED_AT = 5_000
 """Lines of the history that are looked at for one page of a state that is rare there."""
@@ -37,28 +42,22 @@ async def list_approvals(
     Those that wait come by priority, then the oldest first; all others from the newest on. A page may hold fewer than
     asked for, also none, where more follow. Raises InterlockError: INVALID_FIELD.
     """
-    size = page_tokens.page_size(query.page_size)
+    size = page_tokens.page_size(query.page_size, most=MOST_ON_A_PAGE)
     bound_to = (caller.tenant, "approvals", query.state.value if query.state else "")
     after = page_tokens.read_place(query.page_token, bound_to, approving.seal)
     pending = query.state is ApprovalState.PENDING
     list_key = pending_list(caller.tenant) if pending else history_list(caller.tenant)
+    now = approving.following.changing.clock.now()
     found: list[Approval] = []
     looked_at = 0
-    while looked_at < MOST_LOOKED_AT:
-        lines = await approving.listings.page(list_key, after=after, limit=size + 1)
-        for line in lines[:size]:
-            if len(found) == size:
-                return await _joined(found, approving), page_tokens.write_place(
-                    after, bound_to, approving.seal
-                )
-            after = line.place
-            found += _wanted(line, query.state, approving)
-        if len(lines) <= size:
-            return await _joined(found, approving), ""
-        if len(found) == size:
-            break
-        looked_at += size
-    return await _joined(found, approving), page_tokens.write_place(after, bound_to, approving.seal)
+    async for line in _lines(list_key, after, size + 1, approving.listings):
+        if len(found) == size or looked_at == MOST_LOOKED_AT:
+            return await _joined(found, approving), page_tokens.write_place(after, bound_to, approving.seal)
+        after, looked_at = line.place, looked_at + 1
+        approval = _on(line, now)
+        if query.state in (None, approval.state):
+            found.append(approval)
+    return await _joined(found, approving), ""
 
 
 async def get_approval(
@@ -68,7 +67,7 @@ async def get_approval(
 
     Raises InterlockError: INVALID_FIELD; APPROVAL_NOT_FOUND also for another tenant's (case 54).
     """
-    approval = await found_approval(approval_id, caller, approving)
+    approval = await seen_approval(approval_id, caller, approving)
     whole, calls = await escalated_fields(approval, approving.following)
     names = (
         [step["step"] for step in whole["input"]["plan"]["steps"]] if "tool" not in whole["input"] else [""]
@@ -84,28 +83,39 @@ async def get_approval(
     )
 
 
-async def found_approval(approval_id: str, caller: Caller, approving: Approving) -> Approval:
-    """The approval as it is now, with its expiry on record.
+async def seen_approval(approval_id: str, caller: Caller, approving: Approving) -> Approval:
+    """The approval as it is now; nothing is changed by looking, also where its time is over.
 
     Raises InterlockError: INVALID_FIELD; APPROVAL_NOT_FOUND, the same for every cause, so that a guess learns nothing.
     """
     check_identifier("approval_id", approval_id)
-    approval = await current(caller.tenant, approval_id, approving.following.changing)
+    changing = approving.following.changing
+    approval = await look(caller.tenant, approval_id, changing.state)
     if approval is None:
         raise InterlockError(
             reason=ErrorReason.APPROVAL_NOT_FOUND,
             message="there is no such approval that this caller may see",
         )
-    [shown] = await _joined([approval], approving)
+    [shown] = await _joined([approval.as_of(changing.clock.now())], approving)
     return shown
 
 
-def _wanted(line: Listed, state: ApprovalState | None, approving: Approving) -> list[Approval]:
+async def _lines(list_key: bytes, after: bytes, at_once: int, listings: Listings) -> AsyncIterator[Listed]:
+    """The lines of a list from a place on, read so many at once."""
+    while True:
+        lines = await listings.page(list_key, after=after, limit=at_once)
+        for line in lines:
+            yield line
+        if len(lines) < at_once:
+            return
+        after = lines[-1].place
+
+
+def _on(line: Listed, now: datetime) -> Approval:
+    """The approval on a line."""
     approval = ApprovalCell.decode(line.data).approval
-    if approval is None or (state is not None and approval.state is not state):
-        return []
-    over = approval.is_over(approving.following.changing.clock.now())
-    return [] if state is ApprovalState.PENDING and over else [approval]
+    assert approval is not None
+    return approval.as_of(now)
 
 
 async def _joined(approvals: Sequence[Approval], approving: Approving) -> list[Approval]:

@@ -267,7 +267,7 @@ class ListApprovalsRequest(_message.Message):
     state: Global___ApprovalState.ValueType
     """Only those in this state; APPROVAL_STATE_UNSPECIFIED for all."""
     page_size: _builtins.int
-    """Most approvals to give, at most 1,000; 0 for 100."""
+    """Most approvals to give, at most 200; 0 for 100."""
     page_token: _builtins.str
     """The next_page_token of the page before, empty for the first page."""
     def __init__(

@@ -292,6 +292,17 @@ async def test_no_approval_where_the_store_is_away() -> None:
     assert (await world.decide(a_proposal("r-1"))).verdict is Verdict.ESCALATE
 
 
+async def test_no_escalate_where_nobody_could_answer() -> None:
+    """Where the policy does not say who may approve, there is no decision but an error, on record (invariant 10)."""
+    world = World()
+    world.engine.terms = lambda document: InterlockError(
+        reason=ErrorReason.POLICY_UNDEFINED, message="the policy gives no result"
+    )
+    error = await refused(world.decide(a_proposal("r-1")))
+    assert error.reason is ErrorReason.POLICY_UNDEFINED
+    assert [record.type for record in world.log.records] == [RecordType.FAILURE]
+
+
 @pytest.mark.parametrize("kind", [CallerKind.AGENT, CallerKind.GATEWAY], ids=str)
 async def test_only_people_with_an_approvers_credential_answer(kind: CallerKind) -> None:
     """An agent's or a gateway's credential can never resolve, whatever its name and roles (case 50)."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from interlock.adapters.file_paths import LeadsElsewhere, open_exactly
 from interlock.core.named_files import ABSENT, NOT_A_FILE, UNREAD
 
-LARGEST_BYTES = 16 * 1024 * 1024
+LARGEST_BYTES = 8 * 1024 * 1024
 """A larger file is not read."""
 
-MOST_BYTES = 4 * LARGEST_BYTES
+MOST_BYTES = 2 * LARGEST_BYTES
 """So much is read in one look, in the order of the paths; what would be more is not read."""
 
 _LIMIT_SECONDS = 2.0

@@ -1,6 +1,7 @@
 """A proposal is escalated: an approval is made ready, to be opened or joined in the transaction that records it."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -65,18 +66,27 @@ async def make_ready(
         for attempt in _escalated(attempts)
     ]
     terms = iter(await escalating.engine.approval(asked, limit_seconds=limit_seconds) if asked else ())
+    looked = iter(await _look(groups, waiting, escalating.files))
     made: list[OpenApproval | InterlockError | None] = []
     for (proposal, attempts), waits in zip(groups, waiting, strict=True):
         if not waits or proposal is None:
             made.append(None)
             continue
-        told = [next(terms) for _ in _escalated(attempts)]
+        files, told = next(looked), [next(terms) for _ in _escalated(attempts)]
         errors = [each for each in told if isinstance(each, InterlockError)]
         good = [each for each in told if isinstance(each, ApprovalTerms)]
         made.append(
-            errors[0] if errors else await _opening(proposal, attempts, combined(good), escalating, now)
+            errors[0] if errors else _opening(proposal, attempts, combined(good), files, escalating, now)
         )
     return made
+
+
+async def _look(
+    groups: Sequence[tuple[Asked | None, Sequence[Attempt]]], waiting: Sequence[bool], files: FileDigests
+) -> list[Mapping[str, str]]:
+    """What is in the files of those that wait, all looked at together: a batch waits for one look at most."""
+    named = [paths_of(asked) for (asked, _), waits in zip(groups, waiting, strict=True) if waits and asked]
+    return await asyncio.gather(*map(files.digests, named))
 
 
 def is_escalated(attempts: Iterable[Attempt]) -> bool:
@@ -156,13 +166,17 @@ def _ask(attempts: Sequence[Attempt], attempt: Attempt) -> ApprovalPolicyInput:
     }
 
 
-async def _opening(
-    asked: Asked, attempts: Sequence[Attempt], terms: ApprovalTerms, escalating: Escalating, now: datetime
+def _opening(
+    asked: Asked,
+    attempts: Sequence[Attempt],
+    terms: ApprovalTerms,
+    files: Mapping[str, str],
+    escalating: Escalating,
+    now: datetime,
 ) -> OpenApproval:
     first = attempts[0]
     assert isinstance(first.answer, Evaluated)
     assert asked.raw is not None
-    files = await escalating.files.digests(paths_of(asked))
     binding = binding_of(asked, user=first.observed.user, policy_revision=first.answer.revision, files=files)
     decision_id = asked.decision_id if isinstance(asked, PlanProposal) else escalating.identifiers.new()
     approval = Approval(

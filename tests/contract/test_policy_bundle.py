@@ -32,6 +32,23 @@ result := {"verdict": "deny", "reasons": set(), "obligations": set(), "reservati
 batch := [result | some _ in input.batch]
 """
 
+APPROVAL = """package interlock.approval
+
+result := {
+	"priority": 0,
+	"expire_seconds": 60,
+	"use_seconds": 60,
+	"most_pending": {"agent": 1, "tenant": 1},
+	"roles": [],
+	"quorum": 1,
+	"permitted": false,
+	"sufficient": false,
+	"reasons": [{"code": "approvals.nobody", "message": "Nobody may", "metadata": {}}],
+}
+
+batch := [result | some _ in input.batch]
+"""
+
 Files = dict[str, bytes]
 
 
@@ -84,11 +101,14 @@ def sign(opa: Path, tree: Path, signing: PolicySigningKey, revision: str | None 
     return output
 
 
-def entry_point_tree(root: Path, entry_point: str = ENTRY_POINT, manifest: str = "") -> Path:
-    """A policy tree with nothing but an entry point."""
+def entry_point_tree(
+    root: Path, entry_point: str = ENTRY_POINT, manifest: str = "", approval: str = APPROVAL
+) -> Path:
+    """A policy tree with nothing but the entry points."""
     tree = root / "tree"
-    (tree / "decision").mkdir(parents=True)
-    (tree / "decision" / "decision.rego").write_text(entry_point)
+    for name, module in (("decision", entry_point), ("approval", approval)):
+        (tree / name).mkdir(parents=True)
+        (tree / name / f"{name}.rego").write_text(module)
     (tree / ".manifest").write_text(manifest or '{"roots": ["interlock"], "metadata": {"sequence": 1}}')
     return tree
 
@@ -160,7 +180,12 @@ def test_schemas_tests_and_misnamed_data_never_ship(
     assert bundle.revision == built.revision
     shipped = unpack(bundle.path.read_bytes()).keys()
     assert shipped == {"/.manifest", "/.signatures.json", "/data.json", *modules}
-    assert "/rules/loops/loops.rego" in shipped
+    assert {"/approval/approval.rego", "/rules/loops/loops.rego"} < shipped
+    assert json.loads(unpack(bundle.path.read_bytes())["/data.json"]).keys() == {
+        "approvers",
+        "limits",
+        "roles",
+    }
 
 
 def test_failed_build_leaves_the_old_bundle(
@@ -377,6 +402,32 @@ def test_signed_bundle_out_of_contract_is_refused(
     signed = sign(opa, entry_point_tree(tmp_path, ENTRY_POINT.replace(old, new, 1)), signing)
     with pytest.raises(PolicyBundleError, match=r"entry point cannot be evaluated|to deny an empty input"):
         read_bundle(signed, signing.public, opa)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("package interlock.approval", "package interlock.approvals"),
+        ('"permitted": false', '"permitted": true'),
+        ('"sufficient": false', '"sufficient": true'),
+        ('"permitted": false', '"permitted": null'),
+        ('"quorum": 1,', ""),
+        ('"quorum": 1', '"quorum": 0'),
+        ('"priority": 0', '"priority": 101'),
+        ('"priority": 0', '"priority": input.proposal.priority'),
+        ('[{"code": "approvals.nobody", "message": "Nobody may", "metadata": {}}]', "[]"),
+        ("batch := [", "bunch := ["),
+        ("some _ in input.batch", "false"),
+    ],
+)
+def test_signed_bundle_that_lets_anybody_approve_is_refused(
+    opa: Path, signing: PolicySigningKey, tmp_path: Path, old: str, new: str
+) -> None:
+    """A bundle whose second entry point is missing, undefined, malformed or permissive is refused (case 50)."""
+    assert old in APPROVAL
+    tree = entry_point_tree(tmp_path, approval=APPROVAL.replace(old, new, 1))
+    with pytest.raises(PolicyBundleError, match=r"expected `data\.interlock\.approval` to give terms"):
+        read_bundle(sign(opa, tree, signing), signing.public, opa)
 
 
 def _calling(opa: Path, name: str) -> str:

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from interlock.adapters.policy_bundle import PolicyBundleError
-from interlock.adapters.policy_check import Finding, check_policies, render_input_schema
+from interlock.adapters.policy_check import (
+    Finding,
+    check_policies,
+    render_approval_schema,
+    render_input_schema,
+)
 
 RULE = """# METADATA
 # title: Mail
@@ -38,7 +43,22 @@ ROOT = """# METADATA
 package interlock
 """
 
+APPROVAL = """# METADATA
+# schemas:
+#   - input: schema.approval
+package interlock.approval
+
+result := {"permitted": input.resolution == "approve"}
+
+# METADATA
+# scope: document
+# schemas:
+#   - input.batch: {type: array}
+batch := [result | some _ in input.batch]
+"""
+
 MAIL = "rules/mail/mail.rego"
+APPROVALS = "approval/approval.rego"
 
 Check = Callable[[], list[str]]
 
@@ -48,10 +68,12 @@ def tree(tmp_path: Path) -> Path:
     """A small policy tree with nothing wrong in it."""
     files = {
         ".manifest": '{"roots": ["interlock", "limits"]}',
+        APPROVALS: APPROVAL,
         "interlock.rego": ROOT,
         "limits/data.yaml": "mails: 3\n",
         "reasons/reasons.rego": REASONS,
         MAIL: RULE,
+        "schemas/approval.json": render_approval_schema(),
         "schemas/input.json": render_input_schema(),
     }
     for name, text in files.items():
@@ -136,13 +158,16 @@ def test_missing_manifest_is_found(tree: Path, check: Check) -> None:
 @pytest.mark.parametrize("text", [None, "{}", "not even JSON"])
 def test_schema_of_another_input_is_found(tree: Path, check: Check, text: str | None) -> None:
     """The schema that rules are checked against is the one of the input that they will get."""
-    (tree / "schemas" / "input.json").unlink()
+    for name in ("input", "approval"):
+        (tree / "schemas" / f"{name}.json").unlink()
+        if text is not None:
+            put(tree, f"schemas/{name}.json", text)
     if text is None:
         (tree / "schemas").rmdir()
-    else:
-        put(tree, "schemas/input.json", text)
     problem = "is not the schema of the input that this version gives to policies"
-    assert f"schemas/input.json: {problem}; generate it anew" in check()
+    found = check()
+    assert f"schemas/input.json: {problem}; generate it anew" in found
+    assert f"schemas/approval.json: {problem}; generate it anew" in found
 
 
 def test_field_that_does_not_exist_is_found(tree: Path, check: Check) -> None:
@@ -176,6 +201,7 @@ def test_module_that_does_not_parse_is_found(tree: Path, check: Check) -> None:
 def test_module_that_does_not_parse_is_found_without_schemas(tree: Path, check: Check) -> None:
     """The lack of a schema does not hide what else is wrong."""
     (tree / "schemas" / "input.json").unlink()
+    (tree / "schemas" / "approval.json").unlink()
     (tree / "schemas").rmdir()
     edit(tree, "deny contains reason if {", "deny contains contains {")
     assert any(finding.startswith(f"{MAIL}:13: does not compile: ") for finding in check())
@@ -352,3 +378,79 @@ def test_rule_that_is_no_partial_set_is_found(tree: Path, check: Check, head: st
     """Topics are gathered from sets; another shape would conflict, or be read wrongly (case 8)."""
     edit(tree, "deny contains reason if {", head)
     assert f"{MAIL}:13: `deny` is no partial set; write `deny contains …`" in check()
+
+
+def test_field_that_approvals_are_not_asked_with_is_found(tree: Path, check: Check) -> None:
+    """The second entry point is checked against the schema of its own question, and not that of the input."""
+    edit(tree, "input.resolution", "input.tool", APPROVALS)
+    assert check() == [
+        f"{APPROVALS}:6: does not compile: undefined ref: input.tool; correct it, and check again"
+    ]
+
+
+def test_approvals_without_their_schema_are_found(tree: Path, check: Check) -> None:
+    """Without the annotation, what asks for a field of approvals would be checked against another document."""
+    edit(tree, "# METADATA\n# schemas:\n#   - input: schema.approval\n", "", APPROVALS)
+    edit(tree, 'input.resolution == "approve"', "false", APPROVALS)
+    (finding,) = check()
+    assert finding == (
+        f"{APPROVALS}:1: package `interlock.approval` is not checked against the schema of what it is asked;"
+        " annotate the package with `schemas: [input: schema.approval]`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [([], ["batch", "result"]), (["result"], ["batch"]), (["batch"], ["result"])],
+    ids=["none", "no-batch", "no-result"],
+)
+def test_missing_entry_point_of_approvals_is_found(
+    tree: Path, check: Check, there: list[str], missing: list[str]
+) -> None:
+    """A tree that does not say who may approve would only fail at its first escalate."""
+    head = APPROVAL[: APPROVAL.index("result :=")]
+    put(tree, APPROVALS, head + "\n".join(f"{name} := input.authors\n" for name in there))
+    if not there:
+        (tree / APPROVALS).unlink()
+    problem = "so every proposal that is escalated is an error; say in it who may approve what"
+    assert check() == [
+        f"{APPROVALS}: no module gives `interlock.approval.{name}`, {problem}" for name in missing
+    ]
+
+
+def test_answer_of_another_topic_is_found(tree: Path, check: Check) -> None:
+    """Only one topic lets through what people were to be asked about, so a careless other one cannot."""
+    edit(tree, "deny contains", "answer contains")
+    assert check() == [
+        f"{MAIL}:13: `answer` is gathered from topic `approvals` alone; weigh there what people said"
+    ]
+
+
+def test_answer_needs_a_code_like_any_reason(tree: Path, check: Check) -> None:
+    """What an answer says stands in the record, so it has its code, a title and a description."""
+    approvals = RULE.replace("rules.mail", "rules.approvals").replace("deny contains", "answer contains")
+    put(tree, "rules/approvals/approvals.rego", approvals.replace("mail.none", "approvals.none"))
+    assert check() == []
+    edit(tree, "#   code: approvals.none", "#   code: none", "rules/approvals/approvals.rego")
+    (finding,) = check()
+    assert finding.startswith(
+        "rules/approvals/approvals.rego:13: `custom.code` is `none`, expected `approvals.`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wrong"),
+    [
+        ("escalate", "always_approved", False),
+        ("escalate", "always_denied", False),
+        ("escalate", "always", True),
+        ("deny", "always_denied", True),
+    ],
+)
+def test_change_to_try_has_a_known_name(tree: Path, check: Check, kind: str, name: str, wrong: bool) -> None:
+    """The statistics would never show a change under another name, or of a rule that asks nobody."""
+    edit(tree, "deny contains", f"{kind} contains")
+    edit(tree, "#   code: mail.none\n", f"#   code: mail.none\n#   change:\n#     {name}: 'mails: 4'\n")
+    found = check()
+    assert len(found) == wrong
+    assert all(f"`custom.change` names `{name}`, expected" in finding for finding in found)

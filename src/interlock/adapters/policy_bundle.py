@@ -30,6 +30,7 @@ from interlock.adapters.policy_signing_key import (
     PolicySigningKeyError,
     open_signing_key,
 )
+from interlock.core.approval_answer import ApprovalTerms
 
 __all__ = [
     "SIGNING_ALGORITHM",
@@ -47,7 +48,11 @@ MANIFEST_FILE = ".manifest"
 DATA_FILES = frozenset({"data.yaml", "data.json"})
 """What `opa build -b` takes for data; other names are left out without a word."""
 
-_PROBE = "[data.interlock.decision.result, data.interlock.decision.batch]"
+# Each entry point is in an array of its own, which is empty where it gives nothing.
+_PROBE = """[
+    [answer | answer := [data.interlock.decision.result, data.interlock.decision.batch]],
+    [answer | answer := [data.interlock.approval.result, data.interlock.approval.batch]],
+]"""
 
 
 class PolicyBundleError(ValueError):
@@ -132,7 +137,7 @@ def _verify(opa: Path, archive: bytes, verification_key: Path) -> Manifest:
             )
         # 4. It compiles, and calls nothing outside the capabilities.
         _check_capabilities(opa, scratch)
-        # 5. The entry point is there, and denies what it knows nothing of.
+        # 5. The entry points are there, and say no to what they know nothing of.
         _check_contract(opa, scratch)
     return manifest
 
@@ -173,16 +178,34 @@ def _check_contract(opa: Path, scratch: Path) -> None:
         given=b'{"batch": [{}]}',
     )
     _require(run, "entry point cannot be evaluated")
-    match json.loads(run.output or b"null"):
-        case [{"verdict": "deny"} as one, [{"verdict": "deny"} as other]] if _to_contract(one, other):
+    decisions, approvals = json.loads(run.output)
+    match decisions:
+        case [[{"verdict": "deny"} as one, [{"verdict": "deny"} as other]]] if _to_contract(one, other):
+            pass
+        case _:
+            raise PolicyBundleError(
+                "expected `data.interlock.decision` to deny an empty input in `result` and `batch`,"
+                " got something else"
+            )
+    match approvals:
+        case [[one, [other]]] if _permits_nothing(one) and _permits_nothing(other):
             return
     raise PolicyBundleError(
-        "expected `data.interlock.decision` to deny an empty input in `result` and `batch`, got something else"
+        "expected `data.interlock.approval` to give terms in `result` and `batch`, and to permit nobody an answer"
+        " of which it knows nothing, got something else"
     )
 
 
 def _to_contract(*answers: dict[str, Any]) -> bool:
     return all(answer.keys() == {"verdict", "reasons", "obligations", "reservations"} for answer in answers)
+
+
+def _permits_nothing(answer: object) -> bool:
+    try:
+        terms = ApprovalTerms.model_validate(answer)
+    except ValidationError:
+        return False
+    return not terms.permitted and not terms.sufficient
 
 
 def _manifest(content: bytes) -> Manifest:

@@ -35,6 +35,11 @@ APPROVAL_SCHEMA = PurePosixPath(SCHEMAS_FOLDER, "approval.json")
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*\.rego")
 _ROOT_PACKAGE = "data.interlock"
 _ROOT_SCHEMA = ("subpackages", "input=schema.input")
+_APPROVAL_PACKAGE = "data.interlock.approval"
+_APPROVAL_FILE = "approval/approval.rego"
+_APPROVAL_SCHEMA = ("package", "input=schema.approval")
+_ANSWERING_PACKAGE = f"{RULES_PACKAGE}.approvals"
+_CHANGES = ("always_approved", "always_denied")
 _DATA_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -71,6 +76,7 @@ def convention_findings(modules: Sequence[Module]) -> list[Finding]:
     topics = [module for module in modules if module.holds_rules]
     return [
         *_root_findings(modules),
+        *_approval_findings(modules),
         *(finding for module in modules for finding in _print_findings(module)),
         *(finding for module in topics for finding in _topic_findings(module)),
         *(finding for module in topics for rule in module.rules for finding in _rule_findings(module, rule)),
@@ -170,6 +176,21 @@ def _root_findings(modules: Iterable[Module]) -> Iterator[Finding]:
         yield Finding(file="interlock.rego", problem=problem, remedy=remedy)
 
 
+def _approval_findings(modules: Iterable[Module]) -> Iterator[Finding]:
+    """The second entry point, which is asked with another document than all other packages."""
+    files = [module for module in modules if module.package == _APPROVAL_PACKAGE]
+    rules = {rule.name for module in files for rule in module.rules}
+    for name in sorted({"batch", "result"} - rules):
+        problem = (
+            f"no module gives `interlock.approval.{name}`, so every proposal that is escalated is an error"
+        )
+        yield Finding(file=_APPROVAL_FILE, problem=problem, remedy="say in it who may approve what")
+    if files and not any(_APPROVAL_SCHEMA in module.schemas for module in files):
+        problem = "package `interlock.approval` is not checked against the schema of what it is asked"
+        remedy = "annotate the package with `schemas: [input: schema.approval]`"
+        yield Finding(file=str(files[0].file), line=files[0].line, problem=problem, remedy=remedy)
+
+
 def _print_findings(module: Module) -> Iterator[Finding]:
     for line in module.prints:
         problem = "calls `print`, which puts arguments into OPA's log"
@@ -204,6 +225,12 @@ def _rule_findings(module: Module, rule: Rule) -> Iterator[Finding]:
             f"expected one of {', '.join(KINDS)}, or a name with a leading `_` for a rule of the topic's own",
         )
         return
+    if rule.name == "answer" and module.package != _ANSWERING_PACKAGE:
+        yield found("`answer` is gathered from topic `approvals` alone", "weigh there what people said")
+    for name, _ in rule.changes:
+        if rule.name != "escalate" or name not in _CHANGES:
+            problem = f"`custom.change` names `{name}`, expected {' or '.join(_CHANGES)} of an escalate"
+            yield found(problem, "only what people are asked about has a change to try")
     if not rule.gathered:
         yield found(f"`{rule.name}` is no partial set", f"write `{rule.name} contains …`")
     if not (rule.title and rule.description):

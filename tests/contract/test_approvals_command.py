@@ -219,7 +219,7 @@ async def test_the_like_is_approved_listed_and_taken_back(desk: Desk, tmp_path: 
 
 
 async def test_nothing_that_an_agent_wrote_acts(desk: Desk) -> None:
-    """Case 43: whatever is in arguments and goal, no verb lets it reach a terminal as it is."""
+    """Whatever is in arguments and goal, no verb lets it reach a terminal as it is (case 43)."""
     approval_id = await desk.waiting(arguments={"repo_path": EVIL}, goal=EVIL)
     printed = [
         await desk(*verb)

@@ -12,7 +12,7 @@ DIGEST = digest_of(ARGUMENTS)[:12]
 
 
 def test_what_waits_is_listed() -> None:
-    """Case 53: those of one group stand under their number at the place of the most urgent, each with its name."""
+    """Those of one group stand under their number at the place of the most urgent, each with its name (case 53)."""
     first = an_approval(approval_id="a-1", priority=90, user="ann", answers=(an_answer(),), quorum=2)
     other = an_approval(approval_id="b-1", priority=70, group="h" * 32, tool="send_money")
     second = an_approval(approval_id="a-2", arguments_digest="d" * 43, reasons=(NEEDS_PERSON, NEEDS_PERSON))

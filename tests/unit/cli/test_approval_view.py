@@ -38,7 +38,7 @@ def seen(shown: ShownApproval, *, whole: bool = False) -> list[str]:
 
 
 def test_what_an_approver_sees() -> None:
-    """Case 52: what would be done comes first, then why it is asked and what is known, the agent's words last."""
+    """What would be done comes first, then why it is asked and what is known, the agent's words last (case 52)."""
     facts = {**a_call().facts, "novelty": {"tool": True, "shape": False, "targets": []}}
     destination = {
         "path": "/repo_path",
@@ -95,7 +95,7 @@ def test_what_an_approver_sees() -> None:
 
 
 def test_a_flood_pushes_nothing_off_the_screen() -> None:
-    """Cases 43, 52: whatever an agent writes, the call is on the first screen, on lines that do not act."""
+    """Whatever an agent writes, the call is on the first screen, on lines that do not act (cases 43 and 52)."""
     arguments = {EVIL: EVIL, "flood": ["x"] * 9_000, "path": "the payload"}
     shown = a_shown(arguments, goal=EVIL * 10)
     lines = seen(shown)
@@ -118,13 +118,13 @@ def test_a_flood_pushes_nothing_off_the_screen() -> None:
     st.text(),
 )
 def test_nothing_of_it_acts(arguments: dict[str, Any], goal: str) -> None:
-    """Case 43: no character of arguments or goal reaches a terminal that it could act on."""
+    """No character of arguments or goal reaches a terminal that it could act on (case 43)."""
     for line in seen(a_shown(arguments, goal=goal)):
         assert all(unicodedata.category(each) not in {"Cc", "Cf", "Zl", "Zp"} for each in line)
 
 
 def test_a_lookalike_is_pointed_at() -> None:
-    """Case 52: a letter of another script in a word is named under the arguments."""
+    """A letter of another script in a word is named under the arguments (case 52)."""
     lines = seen(a_shown({"to": "p\u0430ypal.com"}))
     place = lines.index("look closely")
     assert "CYRILLIC SMALL LETTER A" in lines[place + 1]
@@ -151,7 +151,7 @@ def test_a_lookalike_is_pointed_at() -> None:
     ids=["call", "approval", "nothing", "edit", "step"],
 )
 def test_other_bytes_than_those_decided_are_not_shown(shown: ShownApproval) -> None:
-    """Case 52: what does not hash to the digest that people would approve is not shown at all."""
+    """What does not hash to the digest that people would approve is not shown at all (case 52)."""
     assert problem_of(shown) == NOT_THE_BYTES
     with pytest.raises(ValueError, match="not the bytes that were decided"):
         list(approval_lines(shown, NOW))

@@ -49,7 +49,7 @@ def test_the_facts_behind_the_reasons_are_told() -> None:
 
 
 def test_facts_have_a_bound_and_do_not_act() -> None:
-    """Cases 43, 52: a flood of arguments of unknown origin is a few lines, and that there are more is told."""
+    """A flood of arguments of unknown origin is a few lines, and that there are more is told (cases 43 and 52)."""
     flood = [
         {"path": f"/\u202e{number}", "kind": "recipient", "source": "unseen", "step": 0}
         for number in range(128)

@@ -26,7 +26,7 @@ PRINTABLE: st.SearchStrategy[Any] = st.recursive(
 
 @given(VALUES, st.integers(1, 30))
 def test_lines_have_a_bound_and_nothing_in_them_acts(value: Any, most: int) -> None:
-    """Cases 43, 52: whatever comes, there are no more lines than asked for, each of printable text."""
+    """Whatever comes, there are no more lines than asked for, each of printable text (cases 43 and 52)."""
     lines = json_lines(value, fold=Fold(lines=most, characters=20))
     assert len(lines) <= most
     assert all(line.isprintable() for line in lines)
@@ -40,7 +40,7 @@ def test_what_is_shown_whole_is_the_very_value(value: Any) -> None:
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), PRINTABLE, min_size=2, max_size=6))
 def test_no_member_hides_another(value: dict[str, Any]) -> None:
-    """Case 52: each member is named as long as there is a line for each, however large the others are."""
+    """Each member is named as long as there is a line for each, however large the others are (case 52)."""
     flooded = {**value, "a": list(range(100)), "z": "the payload"}
     lines = json_lines(flooded, fold=Fold(lines=12))
     assert [key for key in flooded if not any(line.startswith(f'  "{key}": ') for line in lines)] == []
@@ -77,7 +77,7 @@ def test_how_a_call_is_shown() -> None:
 
 
 def test_what_is_left_out_is_told() -> None:
-    """Case 52: in place of what does not fit stand how much it is, and its digest."""
+    """In place of what does not fit stand how much it is, and its digest (case 52)."""
     flood = list(range(100))
     value = {"flood": flood, "to": "alice", "deep": {"a": flood}}
     assert json_lines(value, fold=Fold(lines=11)) == [
@@ -95,7 +95,7 @@ def test_what_is_left_out_is_told() -> None:
 
 
 def test_a_flood_of_keys_leaves_its_count_and_digest() -> None:
-    """Case 52: ten thousand arguments are a screenful, and it is told how many there are."""
+    """Ten thousand arguments are a screenful, and it is told how many there are (case 52)."""
     value = {f"key{number}": number for number in range(10_000)}
     lines = json_lines(value)
     assert len(lines) == FOLDED.lines
@@ -103,7 +103,7 @@ def test_a_flood_of_keys_leaves_its_count_and_digest() -> None:
 
 
 def test_odd_words_are_told_with_their_place() -> None:
-    """Case 52: keys and strings with mixed scripts are named by their JSON Pointer, in a bounded number of lines."""
+    """Keys and strings with mixed scripts are named by their JSON Pointer, in a bounded number of lines (case 52)."""
     value = {"to": ["ok", "p\u0430ypal"], "am\u043eunt": 5}
     assert json_remarks(value) == [
         '"/to/1": "p\u0430ypal" mixes Cyrillic and Latin: \\u0430 is CYRILLIC SMALL LETTER A',

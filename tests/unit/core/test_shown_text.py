@@ -40,7 +40,7 @@ def stacked(text: str) -> int:
 
 @given(HOSTILE)
 def test_nothing_that_is_shown_acts_or_hides(text: str) -> None:
-    """Case 43: no control, format, bidirectional or invisible character gets out, nor a pile of marks."""
+    """No control, format, bidirectional or invisible character gets out, nor a pile of marks (case 43)."""
     for shown in (visible(text), quoted(text), *remarks(text)):
         assert not [hex(ord(each)) for each in shown if acts(each)]
         assert stacked(shown) <= 2
@@ -48,14 +48,14 @@ def test_nothing_that_is_shown_acts_or_hides(text: str) -> None:
 
 @pytest.mark.parametrize("text", NAUGHTY_STRINGS)
 def test_naughty_strings_stand_on_one_line(text: str) -> None:
-    """Case 43: what breaks other programs is one line of printable text here."""
+    """What breaks other programs is one line of printable text here (case 43)."""
     for shown in (visible(text), quoted(text), *remarks(text)):
         assert shown.isprintable()
 
 
 @given(HOSTILE, st.integers(1, MOST_CHARACTERS))
 def test_size_has_a_bound_and_what_is_left_out_is_told(text: str, most: int) -> None:
-    """Case 52: a long text is folded, and its length and digest stand in its place; a short one is whole."""
+    """A long text is folded, and its length and digest stand in its place; a short one is whole (case 52)."""
     shown = quoted(text, most=most)
     assert len(shown) <= LONGEST_ESCAPE * most + 120
     told = f"(folded: {len(text):,} characters, SHA-256 {digest(text.encode('utf-8', 'surrogatepass'))})"
@@ -64,7 +64,7 @@ def test_size_has_a_bound_and_what_is_left_out_is_told(text: str, most: int) -> 
 
 @given(HOSTILE, HOSTILE)
 def test_two_texts_are_never_shown_alike(one: str, other: str) -> None:
-    """Case 52: what is shown in quotes stands for one text only, also where it is folded."""
+    """What is shown in quotes stands for one text only, also where it is folded (case 52)."""
     assert (quoted(one) == quoted(other)) == (one == other)
 
 
@@ -105,7 +105,7 @@ def test_how_texts_are_shown(text: str, shown: str) -> None:
 
 
 def test_a_flood_of_newlines_stays_on_its_line() -> None:
-    """Case 52: a thousand line ends push nothing off the screen, and the end of the text is there to be seen."""
+    """A thousand line ends push nothing off the screen, and the end of the text is there to be seen (case 52)."""
     shown = quoted("ok" + 1000 * "\n" + "rm -rf /", most=40)
     assert shown.startswith('"ok' + 30 * "\\n" + '" … "rm -rf /" ')
     assert "(folded: 1,010 characters, SHA-256 " in shown
@@ -136,12 +136,12 @@ def test_a_flood_of_newlines_stays_on_its_line() -> None:
     ids=["one-letter", "whole-label", "path", "ideographs", "ascii", "accents", "cyrillic", "right-to-left"],
 )
 def test_what_is_odd_about_a_text_is_told(text: str, told: list[str]) -> None:
-    """Case 52: a word of mixed scripts is named with its odd letters; one script, or a path of two, is not odd."""
+    """A word of mixed scripts is named with its odd letters; one script, or a path of two, is not odd (case 52)."""
     assert remarks(text) == told
 
 
 def test_remarks_have_a_bound() -> None:
-    """Case 52: a flood of odd words is a few lines, and that there are more is told."""
+    """A flood of odd words is a few lines, and that there are more is told (case 52)."""
     found = remarks(" ".join(f"p\u0430y{number}" for number in range(1000)))
     assert len(found) == MOST_REMARKS + 1
     assert found[-1] == "996 more words mix scripts"

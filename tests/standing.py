@@ -6,8 +6,11 @@ from typing import Any
 from interlock.core.canonical import canonicalize
 from interlock.core.decision import Evaluated
 from interlock.core.policy_input import PolicyInput
-from interlock.core.standing import StandingTerms
+from interlock.core.standing import StandingQuery, StandingTerms
 from tests.proposals import an_answer
+
+EVERY_ONE = StandingQuery(agent="", page_size=0, page_token="")
+"""The first page of all that holds for the tenant."""
 
 IN_DOCS: dict[str, Any] = {"repo_path": {"type": "string", "pattern": "^docs/[a-z]{1,9}$"}}
 

@@ -10,7 +10,7 @@ import pytest
 from interlock.adapters.clock import RandomIdentifiers
 from interlock.core.approval import Resolution
 from interlock.core.decision import Decision, Verdict
-from interlock.core.standing import StandingApproval, StandingQuery
+from interlock.core.standing import StandingApproval
 from interlock.flows.approving import Approving
 from interlock.flows.decide import Decider, decide
 from interlock.flows.standing import list_standing, revoke_standing
@@ -19,9 +19,7 @@ from tests.contract.stores import EVERY, STORED, AnyStore, Place
 from tests.deciders import a_decider
 from tests.fakes import OneKeyPair, ScriptedEngine, SettableClock
 from tests.proposals import a_proposal
-from tests.standing import answers_standing, terms
-
-ALL = StandingQuery(agent="", page_size=0, page_token="")
+from tests.standing import EVERY_ONE, answers_standing, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Replica:
         return resolved.standing
 
     async def remaining(self) -> list[int]:
-        found, _ = await list_standing(ALL, ALICE, self.parts)
+        found, _ = await list_standing(EVERY_ONE, ALICE, self.parts)
         return [each.remaining for each in found]
 
 

@@ -26,11 +26,10 @@ from tests.approvals import ALICE, BOB, LIMIT_SECONDS, answer
 from tests.fakes import ONE_APPROVES, no_files
 from tests.plans import a_raw_plan, a_step, refer
 from tests.proposals import AGENT, AUDITOR, CATALOG, MEASURING, a_proposal, an_answer
-from tests.standing import IN_DOCS, answers_standing, terms
+from tests.standing import EVERY_ONE, IN_DOCS, answers_standing, terms
 from tests.unit.flows.approval_world import World
 
 APPROVE, DENY = Resolution.APPROVE, Resolution.DENY
-EVERY = StandingQuery(agent="", page_size=0, page_token="")
 
 
 def reading(request_id: str, repo_path: str = "docs/api", **changes: Any) -> Proposal:
@@ -58,7 +57,7 @@ async def refused(coroutine: object) -> InterlockError:
     return error.value
 
 
-async def listed(world: World, query: StandingQuery = EVERY) -> list[str]:
+async def listed(world: World, query: StandingQuery = EVERY_ONE) -> list[str]:
     """What holds for the tenant, by name."""
     found, _ = await list_standing(query, ALICE, world.parts)
     return [each.standing_id for each in found]
@@ -90,7 +89,7 @@ async def test_the_approved_call_itself_uses_none_up() -> None:
     world = a_world()
     standing = await given(world)
     assert (await world.decide(reading("r-first"))).verdict is Verdict.ALLOW
-    [found], _ = await list_standing(EVERY, ALICE, world.parts)
+    [found], _ = await list_standing(EVERY_ONE, ALICE, world.parts)
     assert found == replace(standing, log_index=found.log_index)
     assert found.remaining == standing.count
 
@@ -232,7 +231,7 @@ async def test_it_holds_for_as_long_as_the_credentials_of_its_givers_do() -> Non
     world.credentials.revoke(ALICE.credential_id)
     decision = await world.decide(reading("r-1"))
     assert (decision.verdict, told(world)) == (Verdict.ESCALATE, [])
-    assert (await list_standing(EVERY, BOB, world.parts))[0] == []
+    assert (await list_standing(EVERY_ONE, BOB, world.parts))[0] == []
 
 
 async def test_it_is_taken_back_once() -> None:
@@ -256,7 +255,7 @@ async def test_it_is_never_more_than_a_fact() -> None:
     assert len(told(world)) == 1
     world.policy = lambda document: an_answer("deny")
     assert (await world.decide(reading("r-2"))).verdict is Verdict.DENY
-    assert (await list_standing(EVERY, ALICE, world.parts))[0][0].remaining == 2
+    assert (await list_standing(EVERY_ONE, ALICE, world.parts))[0][0].remaining == 2
 
 
 async def test_what_was_used_up_meanwhile_grants_nothing() -> None:
@@ -286,7 +285,7 @@ async def test_the_service_looks_again_when_it_grants(other: str) -> None:
     decision = await world.decide(OTHERS[other]())
     assert (decision.verdict, decision.execution_token) == (Verdict.DENY, "")
     assert [reason.code for reason in decision.reasons] == ["approvals.standing_used_up"]
-    assert (await list_standing(EVERY, ALICE, world.parts))[0][0].remaining == 2
+    assert (await list_standing(EVERY_ONE, ALICE, world.parts))[0][0].remaining == 2
 
 
 async def test_nothing_else_is_taken_where_it_is_lacking() -> None:
@@ -318,7 +317,7 @@ async def test_a_budget_that_is_lacking_uses_no_call_up() -> None:
     both = [{"type": "standing", "standing_id": standing.standing_id}, places]
     world.policy = lambda document: an_answer("allow", reservations=both)
     assert (await world.decide(reading("r-1"))).verdict is Verdict.DENY
-    assert (await list_standing(EVERY, ALICE, world.parts))[0][0].remaining == 2
+    assert (await list_standing(EVERY_ONE, ALICE, world.parts))[0][0].remaining == 2
 
 
 REFUSED: dict[str, tuple[StandingTerms, str]] = {
@@ -537,17 +536,17 @@ async def test_pages_come_newest_first_and_are_for_one_question() -> None:
         resolved = await answer(world.parts, first.approval_id, APPROVE, standing=terms())
         assert resolved.standing is not None
         names.append(resolved.standing.standing_id)
-    two = replace(EVERY, page_size=2)
+    two = replace(EVERY_ONE, page_size=2)
     page, following = await list_standing(two, AUDITOR, world.parts)
     assert [each.standing_id for each in page] == [names[2], names[1]]
     rest, end = await list_standing(replace(two, page_token=following), AUDITOR, world.parts)
     assert ([each.standing_id for each in rest], end) == ([names[0]], "")
-    assert await listed(world, replace(EVERY, agent="agent-0")) == [names[2], names[0]]
+    assert await listed(world, replace(EVERY_ONE, agent="agent-0")) == [names[2], names[0]]
     for other in (replace(two, agent="agent-0"), replace(two, page_token="00")):
         stale = replace(other, page_token=other.page_token or following)
         assert (await refused(list_standing(stale, ALICE, world.parts))).reason is ErrorReason.INVALID_FIELD
     foreign = replace(ALICE, tenant="other")
-    assert await list_standing(EVERY, foreign, world.parts) == ([], "")
+    assert await list_standing(EVERY_ONE, foreign, world.parts) == ([], "")
     error = await refused(list_standing(replace(two, page_token=following), foreign, world.parts))
     assert error.reason is ErrorReason.INVALID_FIELD
 

@@ -181,6 +181,8 @@ def _binds_text(schema: Mapping[str, Any], place: _Place) -> bool:
         raise place.refusal(
             "must be anchored: one `^…$` without `|` outside of a group, and without `(?`", "pattern"
         )
+    if "." in _PART.findall(pattern):
+        raise place.refusal("must say which characters: `.` is any", "pattern")
     lets_in = compiled(canonicalize({"pattern": pattern})).is_valid
     if any(map(lets_in, _ODD)):
         raise place.refusal("lets in nearly anything", "pattern")

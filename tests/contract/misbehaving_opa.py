@@ -23,14 +23,19 @@ SECRET = "hunter2"
 """A value of an argument, which no error may repeat."""
 
 GOOD = b'{"verdict":"allow","reasons":[{"code":"test.fine","message":"fine"}],"obligations":[],"reservations":[]}'
+GOOD_TERMS = (
+    b'{"priority":50,"expire_seconds":3600,"use_seconds":900,"most_pending":{"agent":20,"tenant":1000},'
+    b'"roles":["approver"],"quorum":1,"permitted":true,"sufficient":true,"reasons":[]}'
+)
 PROVENANCE = orjson.dumps({"version": "1.22.2", "bundles": {"bundle.tar.gz": {"revision": REVISION}}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One request, and the way to answer it."""
+    """One request, and the way to answer it. `good` is the good result for each of its inputs."""
 
     batch: bool
+    good: bytes
     inputs: Sequence[Mapping[str, Any]]
     writer: asyncio.StreamWriter
 
@@ -55,7 +60,8 @@ Behaviour = Callable[[Query], Awaitable[None]]
 
 
 def is_bad(document: Mapping[str, Any]) -> bool:
-    return bool(document.get("context", {}).get("goal") == BAD)
+    proposal = document.get("proposal", document)
+    return bool(proposal.get("context", {}).get("goal") == BAD)
 
 
 def envelope(result: bytes) -> bytes:
@@ -64,7 +70,7 @@ def envelope(result: bytes) -> bytes:
 
 async def good(query: Query) -> None:
     """The OPA as it should be; everything is allowed."""
-    await query.give([GOOD for _ in query.inputs])
+    await query.give([query.good for _ in query.inputs])
 
 
 @dataclass(slots=True)
@@ -128,8 +134,9 @@ async def _read_query(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     head = await reader.readuntil(b"\r\n\r\n")
     [length] = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     document = orjson.loads(await reader.readexactly(int(length.partition(b":")[2])))["input"]
-    batch = b"/v1/data/interlock/decision/batch?" in head
-    return Query(batch=batch, inputs=document["batch"] if batch else [document], writer=writer)
+    batch = b"/batch?" in head
+    good = GOOD_TERMS if b"/v1/data/interlock/approval/" in head else GOOD
+    return Query(batch=batch, good=good, inputs=document["batch"] if batch else [document], writer=writer)
 
 
 # What is wrong with the whole engine -----------------------------------------------------------------------
@@ -182,7 +189,7 @@ def _json(**members: Any) -> Behaviour:
     """Answers status 200 with these members, and with a good result under the right provenance but for them."""
 
     async def behave(query: Query) -> None:
-        result = [orjson.loads(GOOD)] * len(query.inputs) if query.batch else orjson.loads(GOOD)
+        result = [orjson.loads(query.good)] * len(query.inputs) if query.batch else orjson.loads(query.good)
         answer = {"provenance": orjson.loads(PROVENANCE), "result": result} | members
         await query.respond(
             orjson.dumps({name: value for name, value in answer.items() if value is not None})
@@ -195,14 +202,14 @@ def _wraps(before: bytes, after: bytes, headers: str = "") -> Behaviour:
     """A good answer between other bytes."""
 
     async def behave(query: Query) -> None:
-        results = b"[" + b",".join([GOOD] * len(query.inputs)) + b"]" if query.batch else GOOD
+        results = b"[" + b",".join([query.good] * len(query.inputs)) + b"]" if query.batch else query.good
         await query.respond(before + envelope(results) + after, headers=headers)
 
     return behave
 
 
 async def _gzipped(query: Query) -> None:
-    results = b"[" + b",".join([GOOD] * len(query.inputs)) + b"]" if query.batch else GOOD
+    results = b"[" + b",".join([query.good] * len(query.inputs)) + b"]" if query.batch else query.good
     await query.respond(gzip.compress(envelope(results)), headers="Content-Encoding: gzip\r\n")
 
 
@@ -214,7 +221,7 @@ async def _endless(query: Query) -> None:
 
 
 async def _provenance_twice(query: Query) -> None:
-    results = b"[" + b",".join([GOOD] * len(query.inputs)) + b"]" if query.batch else GOOD
+    results = b"[" + b",".join([query.good] * len(query.inputs)) + b"]" if query.batch else query.good
     other = b'{"provenance":{"bundles":{"other":{"revision":"other"}}},"provenance":' + PROVENANCE
     await query.respond(other + b',"result":' + results + b"}")
 
@@ -333,7 +340,7 @@ def gives(result: bytes) -> Behaviour:
     """Good results, and this one for a bad input."""
 
     async def behave(query: Query) -> None:
-        await query.give([result if is_bad(document) else GOOD for document in query.inputs])
+        await query.give([result if is_bad(document) else query.good for document in query.inputs])
 
     return behave
 
@@ -341,7 +348,7 @@ def gives(result: bytes) -> Behaviour:
 async def _undefined(query: Query) -> None:
     """As OPA does: no result, and in a batch one element less."""
     if query.batch:
-        await query.give([GOOD for document in query.inputs if not is_bad(document)])
+        await query.give([query.good for document in query.inputs if not is_bad(document)])
     else:
         await query.respond(b'{"provenance":' + PROVENANCE + b"}")
 
@@ -446,6 +453,50 @@ BROKEN_RESULTS: dict[str, bytes] = {
     "100,000 extra keys": _result(**{f"key_{number}": 0 for number in range(100_000)}),
 }
 
+
+def _terms(**members: Any) -> bytes:
+    """The good terms with these members; without those that are `...`."""
+    terms = orjson.loads(GOOD_TERMS) | members
+    return orjson.dumps({name: value for name, value in terms.items() if value is not ...})
+
+
+_TERMS = tuple(orjson.loads(GOOD_TERMS))
+
+BROKEN_TERMS: dict[str, bytes] = {
+    "null": b"null",
+    "true": b"true",
+    "an array of good ones": b"[" + GOOD_TERMS + b"]",
+    "empty object": b"{}",
+    "what is given for a decision": GOOD,
+    "extra key": _terms(approved=True),
+    "permitted twice": GOOD_TERMS.replace(b"{", b'{"permitted":false,', 1),
+    **{f"no {name}": _terms(**{name: ...}) for name in _TERMS},
+    **{f"{name} null": _terms(**{name: None}) for name in _TERMS},
+    "permitted 1": _terms(permitted=1),
+    "permitted in text": _terms(permitted="true"),
+    "sufficient 1": _terms(sufficient=1),
+    "sufficient in text": _terms(sufficient="true"),
+    "not permitted without a reason": _terms(permitted=False),
+    "priority 101": _terms(priority=101),
+    "priority below 0": _terms(priority=-1),
+    "priority in text": _terms(priority="50"),
+    "priority with a point": _terms(priority=0.5),
+    "quorum of nobody": _terms(quorum=0),
+    "quorum of 17": _terms(quorum=17),
+    "quorum true": _terms(quorum=True),
+    "never expires": _terms(expire_seconds=2_592_001),
+    "expires at once": _terms(expire_seconds=0),
+    "used for ever": _terms(use_seconds=86_401),
+    "none may wait": _terms(most_pending={"agent": 0, "tenant": 1}),
+    "any number may wait": _terms(most_pending={"agent": 20}),
+    "most pending by user": _terms(most_pending={"agent": 20, "tenant": 1000, "user": 1}),
+    "roles in text": _terms(roles="approver"),
+    "a role is no name": _terms(roles=["Approver!"]),
+    "65 roles": _terms(roles=[f"role-{number}" for number in range(65)]),
+    "reasons in text": _terms(permitted=False, reasons="no"),
+    "a reason without a topic": _terms(permitted=False, reasons=[{"code": "no", "message": "no"}]),
+}
+
 # What is wrong with the answer for a batch only ------------------------------------------------------------
 
 
@@ -459,11 +510,11 @@ def for_a_batch(how: Behaviour) -> Behaviour:
 
 
 async def _one_too_many(query: Query) -> None:
-    await query.give([GOOD] * (len(query.inputs) + 1))
+    await query.give([query.good] * (len(query.inputs) + 1))
 
 
 async def _one_too_few(query: Query) -> None:
-    await query.give([GOOD] * (len(query.inputs) - 1))
+    await query.give([query.good] * (len(query.inputs) - 1))
 
 
 BROKEN_BATCHES: dict[str, Behaviour] = {

@@ -200,7 +200,9 @@ async def test_arguments_reach_the_policy_as_they_are(failing: Running, argument
 async def test_a_query_without_an_input_is_an_error(shipped: Running) -> None:
     """OPA evaluates a query whose input it did not find, and warns; the warning is an error (case 6)."""
     ends = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-    status, body = await shipped.engine._client.query(shipped.engine._result, b'{"imput":{}}', ends=ends)
+    status, body = await shipped.engine._client.query(
+        shipped.engine._decisions.one, b'{"imput":{}}', ends=ends
+    )
     assert b'"verdict":"deny"' in body
     with pytest.raises(InterlockError) as caught:
         read_result(status, body, shipped.revision)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
 
 import aiohttp
 import orjson
@@ -37,6 +38,17 @@ _OF_THE_ENGINE = {ErrorReason.POLICY_ENGINE_UNAVAILABLE, ErrorReason.POLICY_NOT_
 
 Answer = Evaluated | InterlockError
 
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EntryPoint(Generic[Read]):
+    """Where the policy is asked: with one document, and with a batch; `read` takes a result and its revision."""
+
+    one: URL
+    batch: URL
+    read: Callable[[object, str], Read | InterlockError]
+
 
 class OpaEngine:
     """ports.PolicyEngine over one OPA. `expected_revision` tells the revision that must have answered."""
@@ -46,10 +58,9 @@ class OpaEngine:
     ) -> None:
         """`limit_seconds` bounds each evaluation, also where the caller would wait longer."""
         self._client = OpaClient(address)
-        self._result = self._client.query_url("interlock/decision/result")
-        self._batch = self._client.query_url("interlock/decision/batch")
+        self._decisions = self._entry_point("interlock/decision", conclude)
+        self._approvals = self._entry_point("interlock/approval", read_terms)
         self._offered = self._client.query_url("interlock/decision/offered")
-        self._approval = self._client.query_url("interlock/approval/batch")
         self._expected_revision = expected_revision
         self._limit = limit_seconds
 
@@ -62,16 +73,7 @@ class OpaEngine:
 
     async def evaluate(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[Answer]:
         """One query for the batch; where that gives no clear answer, one query for each alone."""
-        begins = asyncio.get_running_loop().time()
-        limit = min(limit_seconds, self._limit)
-        if len(inputs) == 1:
-            return [await self._evaluate_alone(inputs[0], begins + limit)]
-        try:
-            return await self._evaluate_batch(inputs, begins + limit * BATCH_SHARE)
-        except InterlockError as error:
-            if error.reason in _OF_THE_ENGINE:
-                return [error] * len(inputs)
-        return await self._evaluate_each(inputs, begins + limit)
+        return await self._ask(self._decisions, inputs, limit_seconds)
 
     async def offered(self, inputs: Sequence[PolicyInput], *, limit_seconds: float) -> list[bool]:
         """One query for all of them. Raises InterlockError for anything but one boolean for each."""
@@ -82,15 +84,8 @@ class OpaEngine:
     async def approval(
         self, inputs: Sequence[ApprovalPolicyInput], *, limit_seconds: float
     ) -> list[ApprovalTerms | InterlockError]:
-        """One query for all of them. Where that gives no clear answer for each, there is none."""
-        ends = asyncio.get_running_loop().time() + min(limit_seconds, self._limit)
-        try:
-            answers = await self._query(self._approval, {"batch": inputs}, self.revision, ends)
-        except InterlockError as error:
-            return [error] * len(inputs)
-        if not isinstance(answers, list) or len(answers) != len(inputs):
-            return [malformed("the policy does not give one result for each approval")] * len(inputs)
-        return [read_terms(answer) for answer in answers]
+        """As decisions are asked for: one approval that the policy fails on spoils none of the others."""
+        return await self._ask(self._approvals, inputs, limit_seconds)
 
     @property
     def revision(self) -> str:
@@ -101,32 +96,58 @@ class OpaEngine:
         """Whether the expected revision answers."""
         ends = asyncio.get_running_loop().time() + self._limit
         try:
-            await self._query(self._result, {}, self._expected_revision(), ends)
+            await self._query(self._decisions.one, {}, self._expected_revision(), ends)
         except InterlockError:
             return False
         return True
 
-    async def _evaluate_batch(self, inputs: Sequence[PolicyInput], ends: float) -> list[Answer]:
-        """Raises InterlockError: there is not one result for each input."""
-        revision = self._expected_revision()
-        results = await self._query(self._batch, {"batch": inputs}, revision, ends)
-        if not isinstance(results, list) or len(results) != len(inputs):
-            raise malformed("the policy does not give one result for each input")
-        return [conclude(result, revision) for result in results]
+    def _entry_point(
+        self, package: str, read: Callable[[object, str], Read | InterlockError]
+    ) -> _EntryPoint[Read]:
+        one, batch = self._client.query_url(f"{package}/result"), self._client.query_url(f"{package}/batch")
+        return _EntryPoint(one=one, batch=batch, read=read)
 
-    async def _evaluate_each(self, inputs: Sequence[PolicyInput], ends: float) -> list[Answer]:
+    async def _ask(
+        self, asked: _EntryPoint[Read], documents: Sequence[Mapping[str, Any]], limit_seconds: float
+    ) -> list[Read | InterlockError]:
+        begins = asyncio.get_running_loop().time()
+        limit = min(limit_seconds, self._limit)
+        if len(documents) == 1:
+            return [await self._ask_alone(asked, documents[0], begins + limit)]
+        try:
+            return await self._ask_batch(asked, documents, begins + limit * BATCH_SHARE)
+        except InterlockError as error:
+            if error.reason in _OF_THE_ENGINE:
+                return [error] * len(documents)
+        return await self._ask_each(asked, documents, begins + limit)
+
+    async def _ask_batch(
+        self, asked: _EntryPoint[Read], documents: Sequence[Mapping[str, Any]], ends: float
+    ) -> list[Read | InterlockError]:
+        """Raises InterlockError: there is not one result for each document."""
+        revision = self._expected_revision()
+        results = await self._query(asked.batch, {"batch": documents}, revision, ends)
+        if not isinstance(results, list) or len(results) != len(documents):
+            raise malformed("the policy does not give one result for each input")
+        return [asked.read(result, revision) for result in results]
+
+    async def _ask_each(
+        self, asked: _EntryPoint[Read], documents: Sequence[Mapping[str, Any]], ends: float
+    ) -> list[Read | InterlockError]:
         gate = asyncio.Semaphore(ALONE_AT_ONCE)
 
-        async def evaluate(document: PolicyInput) -> Answer:
+        async def ask(document: Mapping[str, Any]) -> Read | InterlockError:
             async with gate:
-                return await self._evaluate_alone(document, ends)
+                return await self._ask_alone(asked, document, ends)
 
-        return list(await asyncio.gather(*map(evaluate, inputs)))
+        return list(await asyncio.gather(*map(ask, documents)))
 
-    async def _evaluate_alone(self, document: PolicyInput, ends: float) -> Answer:
+    async def _ask_alone(
+        self, asked: _EntryPoint[Read], document: Mapping[str, Any], ends: float
+    ) -> Read | InterlockError:
         revision = self._expected_revision()
         try:
-            return conclude(await self._query(self._result, document, revision, ends), revision)
+            return asked.read(await self._query(asked.one, document, revision, ends), revision)
         except InterlockError as error:
             return error
 

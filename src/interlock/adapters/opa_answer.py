@@ -45,7 +45,7 @@ def conclude(result: object, revision: str) -> Evaluated | InterlockError:
         return _out_of_contract(error)
 
 
-def read_terms(result: object) -> ApprovalTerms | InterlockError:
+def read_terms(result: object, _revision: str) -> ApprovalTerms | InterlockError:
     """What the policy says of an approval, or how it breaks its contract."""
     try:
         return ApprovalTerms.model_validate(result)

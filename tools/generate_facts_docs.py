@@ -118,10 +118,24 @@ escalate contains reason if {
 	reason := reasons.from_rule(rego.metadata.chain(), {})
 }
 """,
+    "standing": """\
+# What people said yes to for an hour does not reach into a session that has read untrusted text since.
+deny contains reason if {
+	some standing in input.facts.standing
+	input.facts.context.untrusted_since_step > 0
+	reason := reasons.from_rule(rego.metadata.chain(), {"standing_id": standing.standing_id})
+}
+""",
 }
 """A rule for each topic of the facts. A test has opa check them against the schema of the input."""
 
-_TYPES: Mapping[object, str] = {int: "whole number", float: "number", bool: "boolean", str: "text"}
+_TYPES: Mapping[object, str] = {
+    int: "whole number",
+    float: "number",
+    bool: "boolean",
+    str: "text",
+    list[str]: "list of texts",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

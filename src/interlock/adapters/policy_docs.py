@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from interlock.adapters.policy_rules import REASON_KINDS, Module, Rule
+from interlock.core.approving import APPROVAL_CODES
 from interlock.core.plan_granting import PLAN_CODES
 from interlock.core.reservation import RETRY_AFTER, SHORTFALL_CODES
 
@@ -37,6 +38,28 @@ Where it is not, the policy's allow becomes a deny with these codes. `{RETRY_AFT
 | --- | --- | --- |
 """
 
+_APPROVALS = """\
+## What the service denies of approvals
+
+An escalated decision opens an approval, unless too many wait; and what people approved is granted only while nothing of
+it has changed. Else the decision becomes a deny with these codes.
+
+| code | verdict | description |
+| --- | --- | --- |
+"""
+
+_REFUSALS = """\
+## What an approver is told
+
+Whether an approver may give an answer is policy too, in the package `interlock.approval`. These codes are none of a
+decision's: they stand in the metadata (`codes`) of the error `APPROVER_NOT_PERMITTED`.
+
+| code | title | description |
+| --- | --- | --- |
+"""
+
+_APPROVAL_PACKAGE = "data.interlock.approval"
+
 _KIND_NAMES = {"obligation": "obligation", "reserve": "reservation", "withhold": "withheld from lists"}
 
 
@@ -48,14 +71,31 @@ def render_reason_codes(modules: Sequence[Module]) -> str:
         _row(f"`{code}`", "allow" if code == "plans.allowed" else "deny", meaning)
         for code, meaning in sorted(PLAN_CODES.items())
     ]
+    approvals = [_row(f"`{code}`", "deny", meaning) for code, meaning in sorted(APPROVAL_CODES.items())]
     return "\n".join(
         [
             _HEAD,
             *map(_section, topics),
             _SHORTFALLS + "\n".join([*shortfalls, ""]),
             _PLANS + "\n".join([*plans, ""]),
+            _APPROVALS + "\n".join([*approvals, ""]),
+            _REFUSALS + "\n".join([*_refusals(modules), ""]),
         ]
     )
+
+
+def _refusals(modules: Sequence[Module]) -> list[str]:
+    given = [
+        rule
+        for module in modules
+        if module.package == _APPROVAL_PACKAGE
+        for rule in module.rules
+        if rule.code
+    ]
+    return [
+        _row(f"`{rule.code}`", rule.title, rule.description)
+        for rule in sorted(given, key=lambda rule: rule.code)
+    ]
 
 
 def _section(module: Module) -> str:

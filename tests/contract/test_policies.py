@@ -12,10 +12,11 @@ import yaml
 
 from interlock.adapters.opa_binary import run_opa
 from interlock.adapters.policy_bundle import PolicyBundle, build_bundle, open_signing_key
-from interlock.adapters.policy_check import check_policies, render_input_schema
+from interlock.adapters.policy_check import check_policies, render_approval_schema, render_input_schema
 from interlock.adapters.policy_docs import render_reason_codes
 from interlock.adapters.policy_rules import read_modules
 from interlock.adapters.policy_testing import run_policy_tests
+from interlock.core.approval_answer import ApprovalTerms, approval_schema
 from interlock.core.catalog import Effect
 from interlock.core.decision import PolicyAnswer
 from interlock.core.policy_input import input_schema
@@ -24,6 +25,7 @@ PERMITS = {"deny": 0, "escalate": 1, "allow": 2}
 
 Input = dict[str, Any]
 Ask = Callable[[list[Any]], list[PolicyAnswer]]
+AskApproval = Callable[[list[Any]], list[ApprovalTerms]]
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,31 @@ def ask(opa: Path, bundle: PolicyBundle) -> Ask:
     """Asks the bundle for its answers to a batch of inputs."""
 
     def ask(inputs: list[Any]) -> list[PolicyAnswer]:
-        query = ("eval", "--stdin-input", "--strict-builtin-errors", "--format=raw")
-        given = json.dumps({"batch": inputs}).encode()
-        run = run_opa(opa, *query, f"--bundle={bundle.path}", "data.interlock.decision.batch", given=given)
-        assert run.succeeded, run.errors
-        return [PolicyAnswer.model_validate(answer) for answer in json.loads(run.output)]
+        answers = evaluated(opa, bundle, "data.interlock.decision.batch", inputs)
+        return [PolicyAnswer.model_validate(answer) for answer in answers]
 
     return ask
+
+
+@pytest.fixture(scope="module")
+def ask_approval(opa: Path, bundle: PolicyBundle) -> AskApproval:
+    """Asks the bundle who may approve, with a batch of questions."""
+
+    def ask(questions: list[Any]) -> list[ApprovalTerms]:
+        answers = evaluated(opa, bundle, "data.interlock.approval.batch", questions)
+        return [ApprovalTerms.model_validate(answer) for answer in answers]
+
+    return ask
+
+
+def evaluated(opa: Path, bundle: PolicyBundle, query: str, inputs: list[Any]) -> list[Any]:
+    """What a query gives for a batch of inputs, one for each."""
+    flags = ("eval", "--stdin-input", "--strict-builtin-errors", "--format=raw", f"--bundle={bundle.path}")
+    run = run_opa(opa, *flags, query, given=json.dumps({"batch": inputs}).encode())
+    assert run.succeeded, run.errors
+    answers: list[Any] = json.loads(run.output)
+    assert len(answers) == len(inputs)
+    return answers
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +76,15 @@ def cases(project: Path) -> dict[str, tuple[Input, dict[str, Any]]]:
         for path in sorted((project / "policy-tests/cases").glob("*/data.yaml"))
         for name, case in yaml.safe_load(path.read_text()).items()
     }
+
+
+@pytest.fixture(scope="module")
+def questions(project: Path) -> dict[str, tuple[Input, dict[str, Any]]]:
+    """The cases of the second entry point, whole: what is asked, and what is wanted."""
+    base = yaml.safe_load((project / "policy-tests/base/data.yaml").read_text())
+    answers = yaml.safe_load((project / "policy-tests/answers/data.yaml").read_text())
+    asked = laid_over({"proposal": base}, answers["asked"])
+    return {name: (laid_over(asked, case["given"]), case["want"]) for name, case in answers["cases"].items()}
 
 
 def laid_over(base: Any, given: Any) -> Any:
@@ -105,6 +134,7 @@ def test_generated_files_are_current(opa: Path, project: Path, policies: Path) -
     page = (project / "docs" / "reason-codes.md").read_text(encoding="utf-8")
     assert page == render_reason_codes(read_modules(opa, policies))
     assert (policies / "schemas" / "input.json").read_text() == render_input_schema()
+    assert (policies / "schemas" / "approval.json").read_text() == render_approval_schema()
 
 
 def test_golden_inputs_are_inputs(cases: dict[str, tuple[Input, dict[str, Any]]]) -> None:
@@ -135,7 +165,8 @@ def test_field_that_is_wrong_never_permits_more(
         for path in fields(whole)
         for document in [changed(whole, path, replacement)]
         # What is measured or looked up may as well be so: then it is another call, and none is wrong.
-        if path[0] not in {"approval", "destinations", "facts", "plan", "tool"} or not validator.is_valid(document)
+        if path[0] not in {"approval", "destinations", "facts", "plan", "tool"}
+        or not validator.is_valid(document)
     ]
     answers = ask([document for *_, document in tried])
     worse = [
@@ -151,6 +182,60 @@ def test_what_is_no_input_is_denied(ask: Ask, nothing: object) -> None:
     """Whatever is asked, there is an answer, and without a proposal it is a deny (invariant 1)."""
     (answer,) = ask([nothing])
     assert answer.verdict == "deny"
+
+
+def test_bundle_says_who_may_approve_as_the_cases_want(
+    ask_approval: AskApproval, questions: dict[str, tuple[Input, dict[str, Any]]]
+) -> None:
+    """Each case is a question that the service could ask, and what ships answers it to its contract, in order."""
+    validator = jsonschema_rs.validator_for(approval_schema())
+    wrong = {
+        name: str(error) for name, (whole, _) in questions.items() for error in validator.iter_errors(whole)
+    }
+    assert wrong == {}
+    answers = ask_approval([whole for whole, _ in questions.values()])
+    got = [(sorted(reason.code for reason in terms.reasons), terms.sufficient) for terms in answers]
+    assert got == [(want["codes"], want["sufficient"]) for _, want in questions.values()]
+    assert [terms.permitted for terms in answers] == [not codes for codes, _ in got]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "an approver approves a commit",
+        "a deny of one is never an approval",
+        "a delegate of its user does not",
+        "an approver gives no standing approval",
+        "the second of two is",
+        "what nothing undoes needs a stronger role",
+    ],
+)
+def test_question_that_is_wrong_never_lets_more_be_approved(
+    ask_approval: AskApproval, questions: dict[str, tuple[Input, dict[str, Any]]], name: str
+) -> None:
+    """An absent or mistyped field permits no answer that was refused, and is never enough (invariant 1, case 50)."""
+    whole, want = questions[name]
+    replacements: list[Any] = [..., None, {}, [], "", 0, True]
+    tried = [
+        (path, replacement, changed(whole, path, replacement))
+        for path in fields(whole)
+        for replacement in replacements
+    ]
+    answers = ask_approval([document for *_, document in tried])
+    worse = [
+        (path, replacement)
+        for (path, replacement, _), terms in zip(tried, answers, strict=True)
+        if (terms.permitted and want["codes"]) or (terms.sufficient and not want["sufficient"])
+    ]
+    assert worse == []
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], "", 0, True, "approve", {"permitted": True}])
+def test_what_is_no_question_permits_nothing(ask_approval: AskApproval, nothing: object) -> None:
+    """Whatever is asked, there are terms, and without an answer of somebody they permit none (invariant 1)."""
+    (terms,) = ask_approval([nothing])
+    assert not terms.permitted
+    assert not terms.sufficient
 
 
 def test_policies_know_the_effects_of_the_catalog(opa: Path, bundle: PolicyBundle) -> None:

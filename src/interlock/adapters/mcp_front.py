@@ -34,7 +34,7 @@ from interlock.core.errors import InterlockError
 from interlock.core.execution import ExecutionResult, Progress
 from interlock.core.outcome import OutcomeKind
 from interlock.core.tool_error import ToolError
-from interlock.flows.front import Acted, Front, FrontCall, call_tool, list_tools
+from interlock.flows.front import Edited, Front, FrontCall, call_tool, list_tools
 from interlock.ports import Meter
 
 GOAL = "interlock.goal"
@@ -131,7 +131,8 @@ class McpFront:
         if isinstance(answer, ToolError):
             return _error(answer)
         self.meter.executed(answer.done.kind.value)
-        return _with_edits(_result(answer.done), answer)
+        result = _result(answer.done)
+        return _with_edits(result, answer.edited) if answer.edited else result
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         tool = self.catalog.find(name)
@@ -190,15 +191,13 @@ def _result(done: ExecutionResult) -> CallToolResult:
     )
 
 
-def _with_edits(result: CallToolResult, acted: Acted) -> CallToolResult:
-    """The result; where an approver changed the call before it ran, a model is told, and what ran."""
-    if acted.edited_arguments is None:
-        return result
-    paths = [edit["path"] for edit in acted.edits]
+def _with_edits(result: CallToolResult, edited: Edited) -> CallToolResult:
+    """The result of a call that an approver changed before it ran: a model is told so, and a program what ran."""
+    paths = [edit["path"] for edit in edited.edits]
     places = ", ".join(f"`{path or '/'}`" for path in paths[:SHOWN_EDITS])
     more = f" and {len(paths) - SHOWN_EDITS} more" if len(paths) > SHOWN_EDITS else ""
     said = f"An approver changed the arguments before the call ran, at {places}{more}: this is its result."
-    meta = {"interlock.edited_paths": paths, "interlock.edited_arguments": dict(acted.edited_arguments)}
+    meta = {"interlock.edited_paths": paths, "interlock.edited_arguments": dict(edited.arguments)}
     return result.model_copy(
         update={
             "content": [*result.content, TextContent(text=said)],

@@ -29,9 +29,17 @@ async def expire(listings: Listings, changing: Changing) -> int:
     Raises InterlockError: DECISION_LOG_UNAVAILABLE.
     """
     due = await listings.page(ending_list(), before=end_place(changing.clock.now()), limit=AT_ONCE)
-    approvals = [ApprovalCell.decode(line.data).approval for line in due]
+    approvals = [_approval(line.data) for line in due]
     done = [await _expire(approval, changing) for approval in approvals if approval]
     return sum(done)
+
+
+def _approval(data: bytes) -> Approval | None:
+    """None for one that a newer version of the service wrote, which expires it."""
+    try:
+        return ApprovalCell.decode(data).approval
+    except ValueError:
+        return None
 
 
 async def _expire(approval: Approval, changing: Changing) -> bool:

@@ -68,15 +68,19 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acted:
-    """What the gateway did. `edits` are the places where an approver had changed the arguments before, empty for none.
+class Edited:
+    """What an approver made of a call before it ran: the places that differ from what was proposed, and all of it."""
 
-    `edited_arguments` are then what was executed.
-    """
+    edits: Sequence[EditInput]
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """What the gateway did; `edited` is None where the call ran as it was proposed."""
 
     done: ExecutionResult
-    edits: Sequence[EditInput] = ()
-    edited_arguments: Mapping[str, Any] | None = field(default=None, repr=False)
+    edited: Edited | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +203,7 @@ async def _execute(
     decision: Decision, proposed: ProposedCall, progress: Progress | None, front: Front
 ) -> Acted | ToolError:
     """Act once, on what an approver made of the call. Whatever goes wrong, it is never made again (invariant 8)."""
-    acted = _edited(proposed.arguments_json, decision.edited_arguments_json)
+    edited = _edited(proposed.arguments_json, decision.edited_arguments_json)
     done = await front.execute(
         Call(
             execution_token=decision.execution_token,
@@ -208,16 +212,18 @@ async def _execute(
             progress=progress,
         )
     )
-    return tool_error.unknown(done.execution_id) if done.kind is OutcomeKind.UNKNOWN else acted(done)
+    if done.kind is OutcomeKind.UNKNOWN:
+        return tool_error.unknown(done.execution_id)
+    return Acted(done=done, edited=edited)
 
 
-def _edited(proposed: bytes, edited: bytes) -> Callable[[ExecutionResult], Acted]:
-    """What will be told of the call besides its result. Raises InterlockError: MALFORMED_ARGUMENTS."""
+def _edited(proposed: bytes, edited: bytes) -> Edited | None:
+    """Raises InterlockError: MALFORMED_ARGUMENTS."""
     if not edited:
-        return lambda done: Acted(done=done)
+        return None
     before = parse_object(proposed, field="arguments_json")
     after = parse_object(edited, field="edited_arguments_json")
-    return lambda done: Acted(done=done, edits=edits_between(before, after), edited_arguments=after)
+    return Edited(edits=edits_between(before, after), arguments=after)
 
 
 def _key(tool: str, arguments_json: bytes, goal: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
-from interlock.core.decision import Decision
+from interlock.core.decision import Decision, Verdict
 from interlock.core.errors import InterlockError, invalid_field
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.outcome import Outcome
@@ -83,7 +83,9 @@ class DecisionServicer:
         """What an escalated decision has come to, once its approval has changed."""
         caller = caller_of(call, CallerKind.AGENT)
         decided = await self._wait(request.decision_id, caller, call.limit_seconds)
-        return pb.WaitDecisionResponse(decision=wire.decision(decided))
+        # One that still waits was counted when it was escalated.
+        waits = decided.verdict is Verdict.ESCALATE
+        return pb.WaitDecisionResponse(decision=wire.decision(decided) if waits else self._told(decided))
 
     async def withdraw_decision(
         self, request: pb.WithdrawDecisionRequest, call: Call

@@ -229,8 +229,9 @@ async def test_what_an_approver_made_of_a_call_is_what_runs() -> None:
     world = World(ScriptedDecisions(ESCALATE, decision), waits=60.0)
     acted = await world.acts()
     assert isinstance(acted, Acted)
-    assert acted.edits == [{"path": "/repo_path", "change": "changed"}]
-    assert acted.edited_arguments == {"max_count": 1, "repo_path": "elsewhere"}
+    assert acted.edited
+    assert acted.edited.edits == [{"path": "/repo_path", "change": "changed"}]
+    assert acted.edited.arguments == {"max_count": 1, "repo_path": "elsewhere"}
     assert [call.arguments_json for call in world.executed] == [edited]
     assert "elsewhere" not in repr(acted)
 

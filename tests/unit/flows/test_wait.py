@@ -9,12 +9,13 @@ import pytest
 
 from interlock.core import record as records
 from interlock.core.approval import Resolution
+from interlock.core.approval_binding import Asked
 from interlock.core.canonical import canonicalize
 from interlock.core.decision import Decision, Evaluated, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
+from interlock.core.plan import RawPlan, RawStep
 from interlock.core.policy_input import PolicyInput
-from interlock.core.proposal import Proposal
 from interlock.core.record import Head, RecordType
 from interlock.flows import expire as expiring
 from interlock.flows.decide import decide
@@ -32,7 +33,7 @@ from tests.fakes import (
     ScriptedEngine,
     SettableClock,
 )
-from tests.proposals import AGENT, a_proposal, an_answer
+from tests.proposals import AGENT, NO_CONTEXT, a_proposal, an_answer
 
 LONG = 60.0
 SHORT = 0.02
@@ -114,11 +115,10 @@ class Replica:
         self.waiting = Waiting(decider=self.decider, ask=self._ask, waiters=self.waiters)
         self.changing = self.decider.following.changing
 
-    async def _ask(self, asked: object, seconds: float) -> Decision:
-        assert isinstance(asked, Proposal)
+    async def _ask(self, asked: Asked, seconds: float) -> Decision:
         return await self.decide(asked)
 
-    async def decide(self, proposal: Proposal) -> Decision:
+    async def decide(self, proposal: Asked) -> Decision:
         [decision] = await decide([proposal], self.decider, limit_seconds=LONG)
         if isinstance(decision, InterlockError):
             raise decision
@@ -204,6 +204,32 @@ async def test_a_decision_that_waits_for_nobody_is_answered_at_once(verdict: str
     replica = world.replica()
     decision = await replica.decide(a_proposal())
     assert await replica.wait(decision, LONG) == decision
+
+
+async def test_a_plan_is_waited_for_as_a_whole() -> None:
+    """An approved plan comes with the tokens of its steps, however it is asked for (invariant 9)."""
+    replica = World().replica()
+    steps = tuple(
+        RawStep(step_id=name, tool="git_log", arguments_json=b'{"repo_path":"."}', after=())
+        for name in ("first", "second")
+    )
+    plan = RawPlan(
+        caller=AGENT,
+        request_id="plan-1",
+        session_id="session-1",
+        parent_decision_id="",
+        goal="look twice",
+        context=NO_CONTEXT,
+        steps=steps,
+    )
+    asked = replica.decider.following.normalize(plan)
+    escalated = await replica.decide(asked)
+    [waits] = await replica.begin(escalated)
+    await replica.answer(escalated, Resolution.APPROVE)
+    decision = await waits
+    assert decision.verdict is Verdict.ALLOW
+    assert all(step.execution_token for step in decision.steps)
+    assert await replica.wait(decision) == decision == await replica.decide(asked)
 
 
 async def test_shortly_before_the_deadline_the_decision_is_told_as_it_stands() -> None:

@@ -206,19 +206,22 @@ test_use_no_standing_approval[name] if {
 }
 
 # Case 51, and what is asked anew: through the entry point, with the rules that ship.
-_commit := object.union(data.base, {"tool": {"name": "git_commit", "effects": ["write"]}})
+_reset := object.union(data.base, {
+	"subject": {"roles": ["operator"]},
+	"tool": {"name": "git_reset", "effects": ["delete", "write"]},
+})
 
 test_escalate_again_for_a_reason_that_nobody_has_seen if {
 	steps := {"facts": {"loops": {"session": {"steps": 500}}}}
-	got := decision.result with input as object.union_n([_commit, {"approval": _approval}, steps])
+	got := decision.result with input as object.union_n([_reset, {"approval": _approval}, steps])
 	got.verdict == "escalate"
 	{reason.code | some reason in got.reasons} == {"effects.needs_person", "loops.steps"}
 	[got.obligations, got.reservations] == [set(), set()]
 }
 
 test_approved_call_is_done_under_what_any_call_is if {
-	approved := decision.result with input as object.union(_commit, {"approval": _approval})
-	granted := decision.result with input as object.union(_commit, {"subject": {"roles": ["operator"]}})
+	approved := decision.result with input as object.union(_reset, {"approval": _approval})
+	granted := decision.result with input as object.union(_reset, {"tool": {"effects": ["write"]}})
 	[approved.verdict, granted.verdict] == ["allow", "allow"]
 	[approved.obligations, approved.reservations] == [granted.obligations, granted.reservations]
 }

@@ -39,7 +39,9 @@ def for_load(folder: Path, *, of_state: bool) -> Path:
 def for_many_approvals(folder: Path) -> Path:
     """With limits that a load generator keeps, also in how many approvals wait at once."""
     policies = for_load(folder, of_state=True)
-    _change_limits(policies, {"approvals": {"pending": {"agent": 100_000, "tenant": 100_000}}})
+    _change_limits(
+        policies, {"approvals": {"pending": dict.fromkeys(("agent", "agent_an_hour", "tenant"), 100_000)}}
+    )
     return policies
 
 

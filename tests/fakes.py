@@ -517,7 +517,7 @@ ONE_APPROVES = ApprovalTerms(
     priority=50,
     expire_seconds=3_600,
     use_seconds=900,
-    most_pending=MostPending(agent=20, tenant=1_000),
+    most_pending=MostPending(agent=20, tenant=1_000, agent_an_hour=200),
     roles=("approver",),
     quorum=1,
     permitted=True,

@@ -98,7 +98,7 @@ _terms := terms if {
 	terms := _limits.approvals
 	limits.are_set(terms, {
 		"seconds": {"expire", "use"},
-		"pending": {"agent", "tenant"},
+		"pending": {"agent", "agent_an_hour", "tenant"},
 		"quorum": {"read", "write", "send", "delete", "execute", "pay", "irreversible"},
 		"effect_points": {"read", "write", "send", "delete", "execute", "pay"},
 		"points": {

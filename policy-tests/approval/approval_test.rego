@@ -25,7 +25,7 @@ test_result_is_whole if {
 		"priority": 15,
 		"expire_seconds": 3600,
 		"use_seconds": 900,
-		"most_pending": {"agent": 20, "tenant": 1000},
+		"most_pending": {"agent": 20, "agent_an_hour": 200, "tenant": 1000},
 		"roles": ["approver", "senior-approver"],
 		"quorum": 1,
 		"permitted": true,

@@ -24,7 +24,7 @@ SECRET = "hunter2"
 
 GOOD = b'{"verdict":"allow","reasons":[{"code":"test.fine","message":"fine"}],"obligations":[],"reservations":[]}'
 GOOD_TERMS = (
-    b'{"priority":50,"expire_seconds":3600,"use_seconds":900,"most_pending":{"agent":20,"tenant":1000},'
+    b'{"priority":50,"expire_seconds":3600,"use_seconds":900,"most_pending":{"agent":20,"tenant":1000,"agent_an_hour":200},'
     b'"roles":["approver"],"quorum":1,"permitted":true,"sufficient":true,"reasons":[]}'
 )
 PROVENANCE = orjson.dumps({"version": "1.22.2", "bundles": {"bundle.tar.gz": {"revision": REVISION}}})
@@ -487,9 +487,11 @@ BROKEN_TERMS: dict[str, bytes] = {
     "never expires": _terms(expire_seconds=2_592_001),
     "expires at once": _terms(expire_seconds=0),
     "used for ever": _terms(use_seconds=86_401),
-    "none may wait": _terms(most_pending={"agent": 0, "tenant": 1}),
+    "none may wait": _terms(most_pending={"agent": 0, "tenant": 1, "agent_an_hour": 1}),
     "any number may wait": _terms(most_pending={"agent": 20}),
-    "most pending by user": _terms(most_pending={"agent": 20, "tenant": 1000, "user": 1}),
+    "most pending by user": _terms(
+        most_pending={"agent": 20, "tenant": 1000, "agent_an_hour": 200, "user": 1}
+    ),
     "roles in text": _terms(roles="approver"),
     "a role is no name": _terms(roles=["Approver!"]),
     "65 roles": _terms(roles=[f"role-{number}" for number in range(65)]),

@@ -38,7 +38,7 @@ result := {
 	"priority": 0,
 	"expire_seconds": 60,
 	"use_seconds": 60,
-	"most_pending": {"agent": 1, "tenant": 1},
+	"most_pending": {"agent": 1, "tenant": 1, "agent_an_hour": 1},
 	"roles": [],
 	"quorum": 1,
 	"permitted": false,

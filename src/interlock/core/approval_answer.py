@@ -64,12 +64,13 @@ class ApprovalPolicyInput(TypedDict):
 
 
 class MostPending(BaseModel):
-    """How many approvals may wait at once, of the agent and of the tenant."""
+    """How many approvals may wait at once, of the agent and of the tenant, and how many an agent may open an hour."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     agent: Annotated[int, Field(ge=1, le=1_000_000)]
     tenant: Annotated[int, Field(ge=1, le=1_000_000)]
+    agent_an_hour: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class ApprovalTerms(BaseModel):

@@ -9,7 +9,7 @@ import orjson
 from interlock.core.approval import Answer, Approval, ApprovalState, Binding, Resolution
 from interlock.core.cells import CellKind, Entry, cell_key
 from interlock.core.holds import check_version
-from interlock.core.moments import from_microseconds, to_microseconds
+from interlock.core.moments import SECOND, from_microseconds, to_microseconds
 from interlock.core.reason import Reason
 
 _VERSION = 1
@@ -139,18 +139,38 @@ class BindingCell:
 
 @dataclass(slots=True)
 class PendingCell:
-    """What an APPROVALS_PENDING cell holds: how many wait."""
+    """What an APPROVALS_PENDING cell holds: how many wait, and how many were opened in an hour of the clock."""
 
     count: int = 0
+    hour: int = 0
+    opened: int = 0
 
     @classmethod
     def decode(cls, data: bytes) -> "PendingCell":
         """What `encode` wrote."""
-        return cls(orjson.loads(data)) if data else cls()
+        return cls(*orjson.loads(data)) if data else cls()
 
     def encode(self) -> bytes:
         """As JSON."""
-        return orjson.dumps(self.count)
+        return orjson.dumps([self.count, self.hour, self.opened])
+
+    def opened_in_hour(self, at: datetime) -> int:
+        """How many were opened in the hour of this time; in an earlier one, where the clock was set back (case 22)."""
+        return self.opened if _hour(at) <= self.hour else 0
+
+    def open(self, at: datetime) -> None:
+        """One more waits, and was opened."""
+        self.count += 1
+        self.opened = self.opened_in_hour(at) + 1
+        self.hour = max(self.hour, _hour(at))
+
+    def close(self) -> None:
+        """One less waits."""
+        self.count = max(0, self.count - 1)
+
+
+def _hour(at: datetime) -> int:
+    return to_microseconds(at) // (3_600 * SECOND)
 
 
 def kept_until(approval: Approval, at: datetime, retention: timedelta) -> datetime:

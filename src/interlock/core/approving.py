@@ -30,9 +30,9 @@ from interlock.core.approver_rules import acting_as
 from interlock.core.cells import Cells
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.granting import refused
-from interlock.core.moments import to_microseconds
+from interlock.core.moments import SECOND, to_microseconds
 from interlock.core.record import Draft
-from interlock.core.reservation import Shortfall
+from interlock.core.reservation import Shortfall, shortfall
 from interlock.core.standing import StandingApproval
 from interlock.core.standing_changes import GiveStanding
 from interlock.core.store_secret import NEVER
@@ -40,8 +40,11 @@ from interlock.core.store_secret import NEVER
 RETENTION = timedelta(days=90)
 """How long an approval is remembered after its end; its records stay."""
 
+HOUR = 3_600 * SECOND
+
 APPROVAL_CODES: Mapping[str, str] = {
     "approvals.too_many_pending": "Too many approvals wait already, so nobody is asked for one more",
+    "approvals.too_many_an_hour": "The agent has asked people too often in this hour, so nobody is asked once more",
     "approvals.changed": "The approval is no longer what it was when the policy weighed it",
 }
 """The reasons that the service gives of approvals, and what each means."""
@@ -123,11 +126,21 @@ class OpenApproval:
         keys = pending_keys(self.approval.tenant, self.approval.agent)
         mosts = (("agent", self.most_pending.agent), ("tenant", self.most_pending.tenant))
         code = "approvals.too_many_pending"
-        return tuple(
+        waiting = tuple(
             Shortfall(code=code, message=APPROVAL_CODES[code], metadata={"scope": scope, "limit": most})
             for key, (scope, most) in zip(keys, mosts, strict=True)
             if cells.open(key, PendingCell).count >= most
         )
+        return waiting or self._too_often(cells.open(keys[0], PendingCell))
+
+    def _too_often(self, of_agent: PendingCell) -> tuple[Shortfall, ...]:
+        """Who takes proposals back, or has them denied, and asks again, takes people's time all the same (case 53)."""
+        most = self.most_pending.agent_an_hour
+        if of_agent.opened_in_hour(self.at) < most:
+            return ()
+        code = "approvals.too_many_an_hour"
+        left = HOUR - to_microseconds(self.at) % HOUR
+        return (shortfall(code, APPROVAL_CODES[code], left, limit=most),)
 
     def _open(self, key: bytes, cells: Cells) -> None:
         approval = self.approval
@@ -137,7 +150,10 @@ class OpenApproval:
             authors=list(approval.authors),
         )
         cells.keep(key, waiting, expire_time=NEVER)
-        _count(approval, cells, 1)
+        for counted in pending_keys(approval.tenant, approval.agent):
+            pending = cells.open(counted, PendingCell)
+            pending.open(self.at)
+            cells.keep(counted, pending, expire_time=NEVER)
         _put(approval, cells, self.at)
         announce(None, approval, self.hearers, cells, self.at)
 
@@ -262,7 +278,10 @@ def changed(version: int) -> InterlockError:
 def _replace(before: Approval, after: Approval, cells: Cells, at: datetime) -> None:
     closes = before.state is ApprovalState.PENDING and after.state is not ApprovalState.PENDING
     if closes:
-        _count(before, cells, -1)
+        for counted in pending_keys(before.tenant, before.agent):
+            pending = cells.open(counted, PendingCell)
+            pending.close()
+            cells.keep(counted, pending, expire_time=NEVER)
         after = replace(after, joined=_stop_waiting(before, cells))
     for entry in set(entries_of(before)) - set(entries_of(after)):
         cells.delist(entry)
@@ -292,10 +311,3 @@ def _put(approval: Approval, cells: Cells, at: datetime) -> None:
     cells.keep(key, ApprovalCell(approval), expire_time=until)
     for entry in entries_of(approval):
         cells.enlist(entry, expire_time=until)
-
-
-def _count(approval: Approval, cells: Cells, by: int) -> None:
-    for key in pending_keys(approval.tenant, approval.agent):
-        pending = cells.open(key, PendingCell)
-        pending.count = max(0, pending.count + by)
-        cells.keep(key, pending, expire_time=NEVER)

@@ -120,7 +120,9 @@ def _grant(plan: PlanProposal, steps: Sequence[Decided], now: datetime) -> PlanG
 def _grant_of(step: Decided, *, takes: bool) -> Grant:
     """A step that gets no token yet takes nothing yet: it is decided anew."""
     assert isinstance(step.draft.change, Grant)
-    return step.draft.change if takes else replace(step.draft.change, reservations=(), to_mark=(), standing=None)
+    return (
+        step.draft.change if takes else replace(step.draft.change, reservations=(), to_mark=(), standing=None)
+    )
 
 
 def _drafted(step: Decided, steps: Sequence[Decided], change: PlanGrant | None) -> Draft:

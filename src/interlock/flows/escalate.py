@@ -108,6 +108,7 @@ def combined(terms: Sequence[ApprovalTerms]) -> ApprovalTerms:
         most_pending=MostPending(
             agent=min(each.most_pending.agent for each in terms),
             tenant=min(each.most_pending.tenant for each in terms),
+            agent_an_hour=min(each.most_pending.agent_an_hour for each in terms),
         ),
         roles=tuple(sorted(roles)),
         quorum=max(each.quorum for each in terms),

@@ -101,7 +101,7 @@ async def opened(log: MemoryDecisionLog, approval: Approval) -> None:
     change = OpenApproval(
         approval=approval,
         files={},
-        most_pending=MostPending(agent=100, tenant=100),
+        most_pending=MostPending(agent=100, tenant=100, agent_an_hour=100),
         sealed_request=b"request",
         at=approval.open_time,
     )

@@ -8,6 +8,7 @@ import pytest
 
 from interlock.core import record as records
 from interlock.core.approval import ApprovalState, Resolution
+from interlock.core.approval_answer import MostPending
 from interlock.core.approval_view import ListQuery
 from interlock.core.decision import Verdict
 from interlock.core.errors import ErrorReason, InterlockError
@@ -265,6 +266,24 @@ async def test_past_the_cap_nobody_is_asked() -> None:
     await answer(world.parts, told[0].approval_id, DENY)
     more = await world.decide(a_proposal("r-30", arguments={"repo_path": "/srv/30"}))
     assert more.verdict is Verdict.ESCALATE
+
+
+async def test_past_the_hours_cap_nobody_is_asked() -> None:
+    """An agent that asks, takes back and asks again is stopped for the hour, and told when to come back (case 53)."""
+    world = World()
+    most = MostPending(agent=20, tenant=1_000, agent_an_hour=2)
+    world.engine.terms = lambda document: ONE_APPROVES.model_copy(update={"most_pending": most})
+    for number in range(2):
+        asked = await world.decide(a_proposal(f"r-{number}", arguments={"repo_path": f"/srv/{number}"}))
+        await answer(world.parts, asked.approval_id, DENY)
+    third = a_proposal("r-3", arguments={"repo_path": "/srv/3"})
+    told = await world.decide(third)
+    assert [reason.code for reason in told.reasons] == ["approvals.too_many_an_hour"]
+    assert told.verdict is Verdict.DENY
+    assert told.retry_after == 3_600
+    world.clock.move(timedelta(hours=1))
+    again = await world.decide(a_proposal("r-4", arguments={"repo_path": "/srv/3"}))
+    assert again.verdict is Verdict.ESCALATE
 
 
 async def test_an_approval_shows_what_is_on_record() -> None:

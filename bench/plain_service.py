@@ -14,7 +14,7 @@ from interlock.core.observing import Observed
 from interlock.core.proposal import Proposal
 from interlock.flows.decide import Decider
 
-_FACTS: Any = {"violations": [], "freezes": []}
+_FACTS: Any = {"violations": [], "freezes": [], "standing": []}
 
 
 async def observe_nothing(

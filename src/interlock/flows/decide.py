@@ -11,6 +11,7 @@ from interlock.core.approving import OpenApproval
 from interlock.core.conclusion import Terms
 from interlock.core.decision import Decision, Evaluated, StepDecision
 from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.observing import Observed
 from interlock.core.plan import PlanProposal
 from interlock.core.proposal import Proposal
 from interlock.core.record import Record
@@ -121,6 +122,12 @@ async def _attempt(
         Attempt(call=call, observed=facts, document=document, answer=_refuse_baseless(call, answer))
         for call, facts, document, answer in zip(calls, observed, documents, answers, strict=True)
     ]
+
+
+async def _observe(calls: Sequence[Proposal], decider: Decider, *, now: datetime) -> list[Observed]:
+    """Count the calls and measure; durable with their records, by the one fsync of these."""
+    counting = await observations(calls, decider.reader, at=now, measuring=decider.measuring)
+    return await decider.state.apply(counting, durable=False)
 
 
 def _grouped(

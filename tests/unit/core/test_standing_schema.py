@@ -80,7 +80,7 @@ UNBOUND: dict[str, Any] = {
     "a flag inside": {"type": "string", "pattern": "^(?m)main$"},
     "an empty class": {"type": "string", "pattern": "^[]|.*$]$"},
     "pattern of anything": {"type": "string", "pattern": "^.*$"},
-    "pattern with any character": {"type": "string", "pattern": "^/work/.*$"},
+    "pattern with any character": {"type": "string", "pattern": "^/srv/.*$"},
     "pattern of nearly anything": {"type": "string", "pattern": "^[^/]+$"},
     "pattern of what is no space": {"type": "string", "pattern": r"^\S+$"},
     "pattern of another empty branch": {"type": "string", "pattern": "^(?:main|.*)$"},

@@ -83,7 +83,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @contextlib.asynccontextmanager
 async def replicas(place: Place) -> AsyncIterator[tuple[Replica, Replica]]:
     """Two services; where one process has the store for itself, they share it as two batches of one service do."""
-    shared = {"keys": OneKeyPair(), "clock": SettableClock(), "credentials": known(ALICE, BOB)}
+    shared: dict[str, Any] = {
+        "keys": OneKeyPair(),
+        "clock": SettableClock(),
+        "credentials": known(ALICE, BOB),
+    }
     async with contextlib.AsyncExitStack() as stack:
         first = await stack.enter_async_context(place.open())
         second = await stack.enter_async_context(place.open()) if place.kind == "postgres" else first
@@ -186,7 +190,7 @@ async def test_one_agents_flood_delays_no_other(place: Place) -> None:
 async def test_approvals_survive_a_restart(place: Place) -> None:
     """What waits, what was answered and what was asked are there after a restart, and lead to the same decision."""
     keys, clock, credentials = OneKeyPair(), SettableClock(), known(ALICE)
-    told = []
+    told: list[Decision] = []
     for name, step in (("ask", None), ("answer", Resolution.APPROVE), ("again", None), ("once more", None)):
         async with place.open() as store:
             replica = Replica(

@@ -44,7 +44,7 @@ _ODD = ("\u2602 0/..\\;<%q'%>", "\u2602;<%q'%>", "\u2602Zq0")
 _ANY = ("zq9x0", "90417", "ZQX", "Zq", "/zq/x", "zq.zq", "zq@zq.example", "https://zq.example/zq")
 
 # What stands between `^` and `$` as far as anchors go: escapes and classes are jumped over.
-_PART = re.compile(r"\\.|\[(?:\\.|[^\]\\])*+\]|.", re.DOTALL)
+_PART = re.compile(r"\\.|\[[^\]\\]*+(?:\\.[^\]\\]*+)*+\]|.", re.DOTALL)
 _REPEATS = frozenset({"*", "?", "{"})
 """What would let `^` be left out."""
 

@@ -155,7 +155,8 @@ async def others_waiting(made: ApprovalsPlace, others: Sequence[Escalated]) -> A
             await asyncio.sleep(SETTLE_SECONDS)
             yield
             # Who was refused, or answered, did not wait.
-            assert not any(each.done() for each in waits)
+            ended = [each for each in waits if each.done()]
+            assert not ended, f"{len(ended)} of {len(waits)} waits have ended: {ended[0]!r:.300}"
         finally:
             for each in waits:
                 each.cancel()

@@ -1,12 +1,15 @@
 """The story of an approver's answer: hard rules, the policy's word, one compare-and-swap on record, and what comes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.approval import Answer, Approval, ApprovalState, Event, Resolution
 from interlock.core.approval_answer import ApprovalPolicyInput, ApprovalTerms
 from interlock.core.approval_binding import Asked, binding_of, paths_of, told_files
+from interlock.core.approval_evidence import evidence_of
 from interlock.core.approval_view import GivenAnswer, Preview, Resolved
 from interlock.core.approver_rules import check_approver
 from interlock.core.approving import changed
@@ -24,13 +27,26 @@ from interlock.flows.approving import Approving
 from interlock.flows.authenticate import require
 from interlock.flows.change_approval import change
 from interlock.flows.escalate import combined, told_reasons
-from interlock.flows.follow import as_approved, supersede, void_because
+from interlock.flows.follow import as_approved, edits_of, supersede, void_because, with_evidence
 from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
 from interlock.flows.preview import preview
 from interlock.flows.question import EDIT_FIELD, Question, question_of
 from interlock.flows.show_approvals import seen_approval
 
 MAX_COMMENT = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What an answer comes to: the event, and what it changes; `more` are further fields of its record."""
+
+    event: Event
+    at: datetime
+    comment: str
+    changes: Mapping[str, Any]
+    more: Mapping[str, Any]
+    sealed_arguments: bytes = field(repr=False)
+    standing: StandingApproval | None
 
 
 async def resolve_approval(
@@ -58,15 +74,18 @@ async def resolve_approval(
         # 4. What was proposed is still what it was; a no needs no such look.
         if answer.resolution is Resolution.APPROVE:
             await _check_binding(question, approving)
-        # 5. On record, if nothing has happened to the approval since.
+        # 5. On record, if nothing has happened to the approval since; meanwhile, what the policy says of it then.
+        given = await _given(answer, caller, question, terms, approving)
         try:
-            after, standing = await _put_on_record(answer, caller, question, terms, approving)
+            after, told = await asyncio.gather(
+                _put_on_record(given, caller, question, approving),
+                _preview(given, question, approving, limit_seconds=limit_seconds),
+            )
         except InterlockError as error:
             if error.reason is ErrorReason.APPROVAL_CHANGED and answer.resolution is Resolution.DENY:
                 continue  # a deny wins a tie
             raise
-        told = await _preview(after, question.sent, approving, limit_seconds=limit_seconds)
-        return Resolved(approval=after, preview=told, standing=standing)
+        return Resolved(approval=after, preview=told, standing=given.standing)
 
 
 def _check(answer: GivenAnswer) -> None:
@@ -173,10 +192,10 @@ async def _check_binding(question: Question, approving: Approving) -> None:
     )
 
 
-async def _put_on_record(
+async def _given(
     answer: GivenAnswer, caller: Caller, question: Question, terms: ApprovalTerms, approving: Approving
-) -> tuple[Approval, StandingApproval | None]:
-    """The approval after the answer, and the standing approval that it gives too."""
+) -> _Given:
+    """What the answer comes to. Raises InterlockError: INVALID_FIELD for a standing approval that cannot be given."""
     following, approval, edited = approving.following, question.approval, question.edited
     now = following.changing.clock.now()
     given = Answer(
@@ -202,20 +221,31 @@ async def _put_on_record(
         changes |= _edited(edited, approval, files)
         more["edit"] = _edit_stated(question.proposed, edited, files)
         sealed = following.vault.seal(question.edited_json, approval.approval_id)
-    granted = standing if event is Event.APPROVE else None
-    after = await change(
-        approval,
-        event,
-        following.changing,
+    return _Given(
+        event=event,
         at=now,
         comment=answer.comment,
-        caller=caller,
+        changes=changes,
         more=more,
         sealed_arguments=sealed,
-        standing=granted,
-        **changes,
+        standing=standing if event is Event.APPROVE else None,
     )
-    return after, granted
+
+
+async def _put_on_record(given: _Given, caller: Caller, question: Question, approving: Approving) -> Approval:
+    """The approval after the answer. Raises InterlockError: APPROVAL_CHANGED, DECISION_LOG_UNAVAILABLE."""
+    return await change(
+        question.approval,
+        given.event,
+        approving.following.changing,
+        at=given.at,
+        comment=given.comment,
+        caller=caller,
+        more=given.more,
+        sealed_arguments=given.sealed_arguments,
+        standing=given.standing,
+        **given.changes,
+    )
 
 
 def _standing(
@@ -266,19 +296,34 @@ def _edit_stated(proposed: Asked, edited: Proposal, files: Mapping[str, str]) ->
     }
 
 
+async def _preview(
+    given: _Given, question: Question, approving: Approving, *, limit_seconds: float
+) -> Preview | None:
+    """What the policy says of the proposal once it is approved, so that the approver sees a no; None for any other."""
+    if given.event is not Event.APPROVE:
+        return None
+    after = question.approval.after(given.event, given.at, **given.changes)
+    decided = question.edited or question.proposed
+    edits = edits_of(question.sent, decided)
+    approved = with_evidence(decided, evidence_of(after, "approved", edits))
+    return await _told(approved, approving, limit_seconds=limit_seconds)
+
+
 async def _as_before(approval: Approval, approving: Approving, *, limit_seconds: float) -> Resolved:
     """What came of an answer that was given before."""
-    whole, _ = await escalated_fields(approval, approving.following)
-    sent = await kept_proposal(approval.decision_id, agent_of(whole), approving.following)
-    told = await _preview(approval, sent, approving, limit_seconds=limit_seconds) if sent else None
+    following = approving.following
+    told = None
+    if approval.state is ApprovalState.APPROVED and not approval.used_by:
+        whole, _ = await escalated_fields(approval, following)
+        sent = await kept_proposal(approval.decision_id, agent_of(whole), following)
+        approved = await as_approved(sent, approval, following) if sent else None
+        told = await _told(approved, approving, limit_seconds=limit_seconds) if approved else None
     return Resolved(approval=approval, preview=told, standing=None)
 
 
-async def _preview(
-    approval: Approval, sent: Asked, approving: Approving, *, limit_seconds: float
-) -> Preview | None:
-    """What the policy says of the proposal now that it is approved, so that the approver sees a no."""
-    if approval.state is not ApprovalState.APPROVED or approval.used_by:
+async def _told(asked: Asked, approving: Approving, *, limit_seconds: float) -> Preview | None:
+    """What the policy says now; None where it cannot be asked, for the answer stands all the same."""
+    try:
+        return await preview(asked, approving.following, approving.measuring, limit_seconds=limit_seconds)
+    except InterlockError:
         return None
-    approved = await as_approved(sent, approval, approving.following)
-    return await preview(approved, approving.following, approving.measuring, limit_seconds=limit_seconds)

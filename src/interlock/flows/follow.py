@@ -3,6 +3,7 @@
 An approval is no token. What people said is evidence, with which the policy decides anew on the facts of then.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,6 +17,7 @@ from interlock.core.argument_edits import edits_between
 from interlock.core.cells import Cells
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.plan import PlanProposal, RawPlan
+from interlock.core.policy_input import EditInput
 from interlock.core.proposal import Proposal, RawProposal
 from interlock.flows.change_approval import Changing, change, look
 from interlock.flows.decided import Recorded, recall
@@ -58,9 +60,12 @@ async def follow(
         approval_id = stated.concluded.approval_id
         tenant = asked.caller.tenant
         asked = replace(asked, follows=approval_id, evidence=None)
-        [found] = await following.changing.log.recall([conclusion.once(asked)])
+        [found], approval = await asyncio.gather(
+            following.changing.log.recall([conclusion.once(asked)]),
+            current(tenant, approval_id, following.changing),
+        )
         if found is None:
-            return await _decide_again(asked, stated, following)
+            return await _decide_again(asked, stated, approval, following)
         stated = await recall(found, following.reader)
         if isinstance(stated, Recorded) and stated.concluded.edited:
             edited = await edited_arguments(tenant, approval_id, following)
@@ -78,9 +83,10 @@ def _is_followed(asked: Asked, stated: Recorded | InterlockError) -> bool:
     )
 
 
-async def _decide_again(asked: Asked, stated: Recorded, following: Following) -> Recorded | Asked:
+async def _decide_again(
+    asked: Asked, stated: Recorded, approval: Approval | None, following: Following
+) -> Recorded | Asked:
     """The escalated decision, while its approval waits; else the proposal, with what became of the approval."""
-    approval = await current(asked.caller.tenant, stated.concluded.approval_id, following.changing)
     concluded = stated.concluded
     if approval is None:
         return with_evidence(
@@ -159,13 +165,19 @@ def with_edit(asked: Asked, arguments_json: bytes, following: Following) -> Prop
 
 async def as_approved(asked: Asked, approval: Approval, following: Following) -> Asked:
     """The proposal with the approval behind it, and with an approver's arguments in the place of the proposed ones."""
-    decided, edits = asked, []
+    decided = asked
     if approval.edited and isinstance(asked, Proposal):
-        edited = await with_kept_edit(asked, approval, following)
-        edits = edits_between(asked.disclosed_arguments, edited.disclosed_arguments)
-        decided = edited
+        decided = await with_kept_edit(asked, approval, following)
     files = await following.files.digests(paths_of(decided))
-    return with_evidence(replace(decided, files=files), evidence_of(approval, "approved", edits))
+    evidence = evidence_of(approval, "approved", edits_of(asked, decided))
+    return with_evidence(replace(decided, files=files), evidence)
+
+
+def edits_of(sent: Asked, decided: Asked) -> list[EditInput]:
+    """Where the arguments that are decided differ from those that the agent sent, as policies see both."""
+    if sent is decided or not (isinstance(sent, Proposal) and isinstance(decided, Proposal)):
+        return []
+    return edits_between(sent.disclosed_arguments, decided.disclosed_arguments)
 
 
 async def with_kept_edit(asked: Proposal, approval: Approval, following: Following) -> Proposal:

@@ -1,6 +1,7 @@
 """The story of an agent that waits for what people say to its escalated proposal (decision 0027)."""
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from interlock.flows.waiters import Waiter, Waiters
 LAST_SECONDS = 0.25
 LAST_PART = 0.1
 """So long before its deadline a call is answered, whatever became of the approval: the answer has to arrive, too."""
+
+SPREAD_PART = 0.1
+SPREAD_SECONDS = 3.0
+"""And up to so much earlier, each at another time: calls that began together would come back together, all at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ async def wait_decision(
     decided again; OVERLOADED where too many wait; what deciding raises.
     """
     now = asyncio.get_running_loop().time
-    ends = now() + limit_seconds - min(LAST_SECONDS, limit_seconds * LAST_PART)
+    ends = now() + _patience(decision_id, limit_seconds)
     decider = waiting.decider
     stated = await own_decision(decision_id, caller, decider.log, decider.reader)
     if not waits(stated):
@@ -52,6 +57,13 @@ async def wait_decision(
         while decision.decision_id == escalated.decision_id and await waiter.woken(until=ends):
             decision = await _ask(asked, waiter, waiting, ends)
     return decision
+
+
+def _patience(decision_id: str, limit_seconds: float) -> float:
+    """Seconds to wait, for a call that has so many: always the same for one decision."""
+    last = min(LAST_SECONDS, limit_seconds * LAST_PART)
+    spread = min(SPREAD_SECONDS, limit_seconds * SPREAD_PART)
+    return limit_seconds - last - spread * (zlib.crc32(decision_id.encode()) / 2**32)
 
 
 async def _ask(asked: Asked, waiter: Waiter, waiting: Waiting, ends: float) -> Decision:

@@ -136,6 +136,17 @@ async def test_expiry_means_deny() -> None:
     assert world.changes() == ["expire"]
 
 
+async def test_an_approval_that_nobody_remembers_is_a_deny() -> None:
+    """What was escalated before there were approvals, or long ago, is decided as expired when it is asked again."""
+    world = World()
+    await world.decide(a_proposal("r-1"))
+    world.log.state.cells.clear()
+    told = await world.decide(a_proposal("r-1"))
+    assert told.verdict is Verdict.DENY
+    stated = records.fields(world.log.records[-1])
+    assert stated["input"]["approval"]["state"] == "expired"
+
+
 async def test_an_approve_that_is_not_asked_for_in_time_is_over() -> None:
     """The agent must ask again while the approval stands; after that, it is a deny."""
     world = World()

@@ -166,8 +166,8 @@ class Postgres:
         Where not `durable`, its flush to disk is left to the next transaction that is: the WAL is flushed up to
         that one's end, so that a crash undoes it only together with all that came after.
 
-        It is run once more after a deadlock. Raises StoreUnavailable; any other error of the operation itself
-        is raised as it is, after a rollback.
+        It is run once more after a deadlock, and where its connection turns out to be lost. Raises StoreUnavailable;
+        any other error of the operation itself is raised as it is, after a rollback.
         """
         return await self._in_time(self._transact_twice(operation, _BEGIN if durable else _BEGIN_LAZILY))
 
@@ -196,7 +196,7 @@ class Postgres:
 
     async def _transact(self, operation: Operation[Result], begin: str) -> Result:
         async with self._connection() as connection:
-            await connection.execute(begin)
+            await _begin(connection, begin)
             result = await operation(connection)
             await connection.execute("COMMIT")
             return result
@@ -219,6 +219,17 @@ class Postgres:
             if not known:
                 connection.terminate()
             await self._pool.release(connection)
+
+
+async def _begin(connection: Connection, begin: str) -> None:
+    """Begin a transaction. Raises TryAgain where that fails: nothing was done, and the pool has other connections.
+
+    A server that has just ended a connection is heard of only by using it.
+    """
+    try:
+        await connection.execute(begin)
+    except _FAILURES as error:
+        raise TryAgain(f"a transaction did not begin: {_told(error)}") from error
 
 
 def _arguments(address: PostgresAddress, limit_seconds: float) -> dict[str, Any]:

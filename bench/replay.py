@@ -6,6 +6,7 @@ Nothing is executed: what came of a call is what the data says. A run ends where
 import asyncio
 import base64
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,14 @@ from interlock.v1.decision_service_pb2_grpc import DecisionServiceStub
 if TYPE_CHECKING:
     from interlock.v1.decision_service_pb2_grpc import DecisionServiceAsyncStub
 
-AT_ONCE = 32
+AT_ONCE = 6
+"""Few, so that the calls of one run follow each other at once: some rules speak of seconds."""
+
+PATIENT_AT_ONCE = 32
+"""Most of these wait."""
+
 CALL_LIMIT_SECONDS = 30.0
+EARLY_SECONDS = 0.5
 SESSION = "session-1"
 
 
@@ -68,7 +75,7 @@ async def replay_all(
 
     Who is patient waits where a deny says how long, and proposes the call again.
     """
-    turns = asyncio.Semaphore(AT_ONCE)
+    turns = asyncio.Semaphore(PATIENT_AT_ONCE if patient else AT_ONCE)
     async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub: DecisionServiceAsyncStub = DecisionServiceStub(channel)
         async with asyncio.TaskGroup() as group:
@@ -90,8 +97,21 @@ async def _replay(
                 decision = await _propose(run, place, cast, stub)
             if decision.verdict != decision_pb2.VERDICT_ALLOW:
                 return Replayed(run=run, stop=_stop(run, place, decision))
+            if call.failed:
+                await _early_in_a_second()
             await _report(call, decision, cast, stub)
     return Replayed(run=run, stop=None)
+
+
+async def _early_in_a_second() -> None:
+    """Return in the first half of a second of the clock.
+
+    The service counts the whole seconds since a failure. A replay's calls take no time, so none may lie between this
+    failure and the next call only because a second happened to end there.
+    """
+    begun = time.time() % 1
+    if begun > EARLY_SECONDS:
+        await asyncio.sleep(1 - begun)
 
 
 async def _propose(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 KEY_BYTES = 16
 
@@ -217,3 +217,36 @@ class Change(Protocol[Result_co]):
     def run(self, cells: Cells) -> Result_co:
         """Do it. An error undoes the whole transaction."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LookAt(Generic[ContentT]):
+    """The Change that changes nothing, and gives what a cell holds."""
+
+    key: bytes
+    content: type[ContentT]
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cell."""
+        return (self.key,)
+
+    def run(self, cells: Cells) -> ContentT:
+        """What it holds."""
+        return cells.open(self.key, self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtBytes:
+    """The Change that changes nothing, and gives a cell's bytes; empty where there is none."""
+
+    key: bytes
+
+    @property
+    def keys(self) -> Iterable[bytes]:
+        """The cell."""
+        return (self.key,)
+
+    def run(self, cells: Cells) -> bytes:
+        """What it holds."""
+        return cells.get(self.key)

@@ -77,22 +77,6 @@ def keys_of(tenant: str) -> tuple[bytes, bytes]:
     return freezes_key(EVERYONE), freezes_key(tenant)
 
 
-@dataclass(frozen=True, slots=True)
-class LookAtFreezes:
-    """The Change that changes nothing, and gives what the cell of a tenant, or of EVERYONE, holds."""
-
-    tenant: str
-
-    @property
-    def keys(self) -> Iterable[bytes]:
-        """The cell."""
-        return (freezes_key(self.tenant),)
-
-    def run(self, cells: Cells) -> Frozen:
-        """What is frozen."""
-        return cells.open(freezes_key(self.tenant), Frozen)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeginFreeze:
     """The DraftChange of a freeze that begins: the place of its record names it."""

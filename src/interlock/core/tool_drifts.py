@@ -95,23 +95,6 @@ def drifts_key(tenant: str, gateway: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookAtDrifts:
-    """The Change that changes nothing, and gives what is noted of a gateway's tools."""
-
-    tenant: str
-    gateway: str
-
-    @property
-    def keys(self) -> Iterable[bytes]:
-        """The gateway's cell."""
-        return (drifts_key(self.tenant, self.gateway),)
-
-    def run(self, cells: Cells) -> Drifts:
-        """What is noted."""
-        return cells.open(drifts_key(self.tenant, self.gateway), Drifts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NoteDrift:
     """The DraftChange of one tool's record."""
 

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from interlock.core.catalog import Catalog
-from interlock.core.cells import Change
+from interlock.core.cells import Change, LookAt
 from interlock.core.errors import invalid_field
 from interlock.core.field_checks import check_count
 from interlock.core.freeze import Freeze
-from interlock.core.freezing import EVERYONE, LookAtFreezes
+from interlock.core.freezing import Frozen, keys_of
 from interlock.core.gateway_abilities import NoteAbilities, check_abilities
 from interlock.core.identity import Caller
 from interlock.core.record import Draft, RecordType
-from interlock.core.tool_drifts import Digests, DriftChange, Drifts, LookAtDrifts, NoteDrift
+from interlock.core.tool_drifts import Digests, DriftChange, Drifts, NoteDrift, drifts_key
 from interlock.ports import Clock, DecisionLog, SessionState, ToolDrift
 
 MOST_DRIFTED = 10_000
@@ -44,9 +44,8 @@ async def attend(
     _check_drifted(drifted)
     now = attending.clock.now()
     changes: list[Change[Any]] = [
-        LookAtFreezes(EVERYONE),
-        LookAtFreezes(caller.tenant),
-        LookAtDrifts(tenant=caller.tenant, gateway=caller.name),
+        *[LookAt(key, Frozen) for key in keys_of(caller.tenant)],
+        LookAt(drifts_key(caller.tenant, caller.name), Drifts),
         NoteAbilities(tenant=caller.tenant, gateway=caller.name, types=tuple(obligations), at=now),
     ]
     of_all, of_tenant, drifts, _ = await attending.state.apply(changes, durable=False)

@@ -8,10 +8,10 @@ from typing import Any
 from interlock.core import record as records
 from interlock.core.announcing import Hearer
 from interlock.core.approval import Approval, Event
-from interlock.core.approval_cells import ApprovalCell, BindingCell, approval_key, binding_key
+from interlock.core.approval_cells import ApprovalCell, approval_key
 from interlock.core.approval_record import Told, draft_of
 from interlock.core.approving import ChangeApproval, changed
-from interlock.core.cells import Cells
+from interlock.core.cells import LookAt
 from interlock.core.identity import Caller
 from interlock.core.standing import StandingApproval
 from interlock.ports import Clock, DecisionLog, Identifiers, SessionState
@@ -32,43 +32,10 @@ class Changing:
     hearers: tuple[Hearer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The Change that changes nothing, and gives an approval as it is now, with those who joined it; None for none."""
-
-    tenant: str
-    approval_id: str
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """The approval's cell."""
-        return (approval_key(self.tenant, self.approval_id),)
-
-    def run(self, cells: Cells) -> Approval | None:
-        """The approval."""
-        return cells.open(self.keys[0], ApprovalCell).approval
-
-
-@dataclass(frozen=True, slots=True)
-class LookAtJoined:
-    """The Change that changes nothing, and gives what waits for an approval's binding."""
-
-    approval: Approval
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """The cell of the binding."""
-        return (binding_key(self.approval.tenant, self.approval.opened_as),)
-
-    def run(self, cells: Cells) -> BindingCell:
-        """What waits."""
-        return cells.open(self.keys[0], BindingCell)
-
-
 async def look(tenant: str, approval_id: str, state: SessionState) -> Approval | None:
     """The approval as it is now. Raises InterlockError: DECISION_LOG_UNAVAILABLE."""
-    [approval] = await state.apply([Look(tenant, approval_id)], durable=False)
-    return approval
+    [cell] = await state.apply([LookAt(approval_key(tenant, approval_id), ApprovalCell)], durable=False)
+    return cell.approval
 
 
 async def change(

@@ -14,7 +14,7 @@ from interlock.core.approval_binding import Asked, binding_of, paths_of
 from interlock.core.approval_cells import edit_key
 from interlock.core.approval_evidence import Evidence, evidence_of, forgotten
 from interlock.core.argument_edits import edits_between
-from interlock.core.cells import Cells
+from interlock.core.cells import LookAtBytes
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.plan import PlanProposal, RawPlan
 from interlock.core.policy_input import EditInput
@@ -117,7 +117,9 @@ async def current(tenant: str, approval_id: str, changing: Changing) -> Approval
 
 async def edited_arguments(tenant: str, approval_id: str, following: Following) -> bytes:
     """The arguments that an approver put in the place of the proposed ones; empty where none did."""
-    [sealed] = await following.changing.state.apply([_LookAtEdit(tenant, approval_id)], durable=False)
+    [sealed] = await following.changing.state.apply(
+        [LookAtBytes(edit_key(tenant, approval_id))], durable=False
+    )
     return opened(sealed, approval_id, following.vault) if sealed else b""
 
 
@@ -223,20 +225,3 @@ def _step_with(step: Proposal, plan: PlanProposal, evidence: Evidence) -> Propos
     return replace(
         step, evidence=evidence.of_step(step.plan.step), files=approval_binding.files_of_step(step, plan)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _LookAtEdit:
-    """The Change that changes nothing, and gives what an approver wrote, sealed; empty bytes for nothing."""
-
-    tenant: str
-    approval_id: str
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """The cell of the edit."""
-        return (edit_key(self.tenant, self.approval_id),)
-
-    def run(self, cells: Cells) -> bytes:
-        """What is kept."""
-        return cells.get(self.keys[0])

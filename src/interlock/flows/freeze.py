@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from interlock.core.cells import LookAt
 from interlock.core.errors import ErrorReason, InterlockError, invalid_field
 from interlock.core.field_checks import check_identifier, check_text
 from interlock.core.freeze import Freeze, FreezeScope, FreezeTarget
-from interlock.core.freezing import EVERYONE, BeginFreeze, EndFreeze, Frozen, LookAtFreezes
+from interlock.core.freezing import BeginFreeze, EndFreeze, Frozen, freezes_key, keys_of
 from interlock.core.identity import EVERY_TENANT, Caller, CallerKind
 from interlock.core.record import Draft, RecordType
 from interlock.ports import Clock, DecisionLog, SessionState
@@ -72,7 +73,7 @@ async def list_freezes(tenant: str, caller: Caller, freezing: Freezing) -> list[
     """What is frozen for a tenant, oldest first. Raises InterlockError: INVALID_FIELD, CALLER_NOT_PERMITTED."""
     if tenant != caller.tenant:
         _check(FreezeTarget(scope=FreezeScope.TENANT, tenant=tenant), "", caller)
-    looks = [LookAtFreezes(EVERYONE), LookAtFreezes(tenant)]
+    looks = [LookAt(key, Frozen) for key in keys_of(tenant)]
     found = await freezing.state.apply(looks, durable=False)
     lasting = [each for frozen in found for each in frozen.freezes if each.lasts]
     return sorted(lasting, key=lambda each: each.log_index)
@@ -102,7 +103,7 @@ def _may_freeze_every_tenant(caller: Caller) -> bool:
 
 
 async def _look(tenant: str, freezing: Freezing) -> Frozen:
-    [frozen] = await freezing.state.apply([LookAtFreezes(tenant)], durable=False)
+    [frozen] = await freezing.state.apply([LookAt(freezes_key(tenant), Frozen)], durable=False)
     return frozen
 
 

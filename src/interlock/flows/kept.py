@@ -1,7 +1,6 @@
 """The proposal of an escalated decision, from what was kept of it: as if its agent sent it again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from interlock.core import kept_request
@@ -9,28 +8,11 @@ from interlock.core import record as records
 from interlock.core.approval import Approval
 from interlock.core.approval_binding import Asked
 from interlock.core.approval_cells import request_key
-from interlock.core.cells import Cells
+from interlock.core.cells import LookAtBytes
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.plan_conclusion import steps_of
 from interlock.flows.follow import Following, opened
-
-
-@dataclass(frozen=True, slots=True)
-class _LookAtRequest:
-    """The Change that changes nothing, and gives a kept request, sealed; empty bytes for none."""
-
-    tenant: str
-    decision_id: str
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """The request's cell."""
-        return (request_key(self.tenant, self.decision_id),)
-
-    def run(self, cells: Cells) -> bytes:
-        """What is kept."""
-        return cells.get(self.keys[0])
 
 
 async def kept_proposal(decision_id: str, caller: Caller, following: Following) -> Asked | None:
@@ -38,7 +20,7 @@ async def kept_proposal(decision_id: str, caller: Caller, following: Following) 
 
     Raises InterlockError as `normalize` does, where the catalog no longer takes it; INTERNAL where it cannot be opened.
     """
-    look = _LookAtRequest(caller.tenant, decision_id)
+    look = LookAtBytes(request_key(caller.tenant, decision_id))
     [sealed] = await following.changing.state.apply([look], durable=False)
     if not sealed:
         return None

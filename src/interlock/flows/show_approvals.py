@@ -1,16 +1,22 @@
 """What approvers and auditors see: a page of approvals, and one with all that was recorded of what was proposed."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from interlock.core import record as records
 from interlock.core.approval import Approval, ApprovalState
-from interlock.core.approval_cells import ApprovalCell, before_key, history_list, pending_list
+from interlock.core.approval_cells import (
+    ApprovalCell,
+    BindingCell,
+    before_key,
+    binding_key,
+    history_list,
+    pending_list,
+)
 from interlock.core.approval_view import ApprovedBefore, ListQuery, Preview, ShownApproval, ShownCall
 from interlock.core.canonical import canonicalize
-from interlock.core.cells import Cells, Listed
+from interlock.core.cells import Listed, LookAt, LookAtBytes
 from interlock.core.decision import PolicyAnswer
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.field_checks import check_identifier
@@ -19,7 +25,7 @@ from interlock.core.proposal import Proposal
 from interlock.core.record import Record
 from interlock.flows import page_tokens
 from interlock.flows.approving import Approving
-from interlock.flows.change_approval import LookAtJoined, look
+from interlock.flows.change_approval import look
 from interlock.flows.follow import as_approved, current, with_kept_edit
 from interlock.flows.kept import agent_of, escalated_fields, kept_proposal
 from interlock.flows.preview import preview
@@ -122,7 +128,8 @@ async def _joined(approvals: Sequence[Approval], approving: Approving) -> list[A
     """With how many joined those that wait, and whom these proposals come from."""
     state = approving.following.changing.state
     waiting = [each for each in approvals if each.state is ApprovalState.PENDING]
-    cells = await state.apply([LookAtJoined(each) for each in waiting], durable=False) if waiting else []
+    looks = [LookAt(binding_key(each.tenant, each.opened_as), BindingCell) for each in waiting]
+    cells = await state.apply(looks, durable=False) if looks else []
     joined = {
         each.approval_id: cell
         for each, cell in zip(waiting, cells, strict=True)
@@ -191,7 +198,9 @@ async def _approved_before(approval: Approval, approving: Approving) -> Approved
     """The last call of the same group that was approved; of another approval than this."""
     following = approving.following
     changing = following.changing
-    [named] = await changing.state.apply([_LookBefore(approval)], durable=False)
+    before_it = LookAtBytes(before_key(approval.tenant, approval.group))
+    [name] = await changing.state.apply([before_it], durable=False)
+    named = name.decode()
     if not named or named == approval.approval_id:
         return None
     before = await current(approval.tenant, named, changing)
@@ -214,19 +223,3 @@ def _document(found: Record | None) -> Mapping[str, Any]:
         return {}
     document: Mapping[str, Any] = records.fields(found)["input"]
     return document
-
-
-@dataclass(frozen=True, slots=True)
-class _LookBefore:
-    """The Change that changes nothing, and names the last approval of a group that was approved; empty for none."""
-
-    approval: Approval
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """The group's cell."""
-        return (before_key(self.approval.tenant, self.approval.group),)
-
-    def run(self, cells: Cells) -> str:
-        """Its name."""
-        return cells.get(self.keys[0]).decode()

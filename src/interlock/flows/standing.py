@@ -1,11 +1,11 @@
 """Standing approvals are listed while they hold, and taken back: on record before anybody is told that it is so."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
 from interlock.core import record as records
-from interlock.core.cells import Cells
+from interlock.core.cells import LookAt, LookAtBytes
 from interlock.core.field_checks import check_identifier, check_text
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.record import Draft, RecordType
@@ -74,11 +74,11 @@ async def revoke_standing(
 
 async def _look(tenant: str, standing_id: str, approving: Approving) -> StandingApproval:
     state = approving.following.changing.state
-    [place] = await state.apply([_LookAtPlace(tenant, standing_id)], durable=False)
+    [place] = await state.apply([LookAtBytes(place_key(tenant, standing_id))], durable=False)
     if not place:
         raise standing_not_found()
     agent, tool = orjson.loads(place)
-    [held] = await state.apply([_LookAtStanding(tenant, agent, tool)], durable=False)
+    [held] = await state.apply([LookAt(standing_key(tenant, agent, tool), StandingCell)], durable=False)
     found = held.find(standing_id)
     if found is None:
         raise standing_not_found()
@@ -110,38 +110,3 @@ def _draft(change: RevokeStanding, change_id: str, comment: str, caller: Caller)
         },
         change=change,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _LookAtPlace:
-    """The Change that changes nothing, and says whose calls a standing approval is for; empty bytes for none."""
-
-    tenant: str
-    standing_id: str
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """The cell that says so."""
-        return (place_key(self.tenant, self.standing_id),)
-
-    def run(self, cells: Cells) -> bytes:
-        """What it says."""
-        return cells.get(self.keys[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _LookAtStanding:
-    """The Change that changes nothing, and gives the standing approvals for calls of a tool that an agent proposes."""
-
-    tenant: str
-    agent: str
-    tool: str
-
-    @property
-    def keys(self) -> tuple[bytes, ...]:
-        """Their cell."""
-        return (standing_key(self.tenant, self.agent, self.tool),)
-
-    def run(self, cells: Cells) -> StandingCell:
-        """All of them."""
-        return cells.open(self.keys[0], StandingCell)

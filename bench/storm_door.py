@@ -20,7 +20,7 @@ from storm_tool import Call, Ending
 from interlock.adapters.catalog_files import load_catalog
 from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.signing_key import open_or_create
-from interlock.compose.approvals import approvals_of
+from interlock.compose.approvals import following_on
 from interlock.compose.places import keys_folder, service_of
 from interlock.compose.policy import run_policy
 from interlock.compose.settings import load_settings
@@ -141,7 +141,7 @@ async def interlock_door(folder: Path, opa: Path) -> AsyncIterator[InterlockDoor
         terms_key=bytes(16),
     )
     async with open_store(service) as store, run_policy(service, opa) as policy:
-        approvals = approvals_of(
+        following = following_on(
             store,
             policy.engine,
             clock,
@@ -166,8 +166,7 @@ async def interlock_door(folder: Path, opa: Path) -> AsyncIterator[InterlockDoor
                 labels={},
             ),
             measuring=measuring,
-            escalating=approvals.escalating,
-            following=approvals.following,
+            following=following,
         )
         reporting = Reporting(reader=store.log, log=store.log, clock=clock, measuring=measuring)
         yield InterlockDoor(decider, reporting, clock)

@@ -11,7 +11,6 @@ from interlock.core.plan import normalize_request
 from interlock.core.session import Measuring
 from interlock.flows.change_approval import Changing
 from interlock.flows.decide import Decider
-from interlock.flows.escalate import Escalating
 from interlock.flows.follow import Following
 from interlock.ports import (
     Clock,
@@ -46,7 +45,6 @@ def a_decider(
 ) -> Decider:
     """The flow. `log` reads records too. Arguments that name files name none, unless `files` knows them."""
     names = identifiers or CountingIdentifiers()
-    vault, looked = OpenVault(), files or NoFiles()
     changing = Changing(state=state, log=log, clock=clock, identifiers=names, woken=woken, hearers=hearers)
     return Decider(
         log=log,
@@ -58,14 +56,13 @@ def a_decider(
         identifiers=names,
         terms=terms,
         measuring=measuring,
-        escalating=Escalating(engine=engine, vault=vault, files=looked, identifiers=names, hearers=hearers),
         following=Following(
             changing=changing,
             reader=log,  # type: ignore[arg-type]  # as above
             engine=engine,
             credentials=credentials or MemoryCredentials(),
-            vault=vault,
-            files=looked,
+            vault=OpenVault(),
+            files=files or NoFiles(),
             normalize=partial(
                 normalize_request,
                 catalog=catalog,

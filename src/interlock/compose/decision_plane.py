@@ -19,7 +19,7 @@ from interlock.adapters.file_paths import resolve_path
 from interlock.adapters.keyed_digest import KeyedDigest
 from interlock.adapters.metrics import PrometheusMeter
 from interlock.adapters.signing_key import TokenSigner, open_or_create, secret_key
-from interlock.compose.approvals import Approvals, approvals_of
+from interlock.compose.approvals import following_on
 from interlock.compose.places import keys_folder, service_of
 from interlock.compose.policy import RunningPolicy, run_policy
 from interlock.compose.process import Process, Serving, background, serve
@@ -40,6 +40,7 @@ from interlock.flows.attend import Attending
 from interlock.flows.authenticate import authenticate
 from interlock.flows.coalesce import Bounds, Coalescer
 from interlock.flows.decide import Decider, decide
+from interlock.flows.follow import Following
 from interlock.flows.forget import EVERY_SECONDS, forget_regularly
 from interlock.flows.freeze import Freezing
 from interlock.flows.list_tools import Offering
@@ -80,7 +81,7 @@ async def serve_decisions(settings: Settings, opa: Path | None, announce: Servin
         forgetting = forget_regularly(store.state, parts.clock, every_seconds=EVERY_SECONDS)
         await stack.enter_async_context(background(forgetting))
         expiring = expire.expire_regularly(
-            store.state, parts.approvals.changing, every_seconds=expire.EVERY_SECONDS
+            store.state, parts.following.changing, every_seconds=expire.EVERY_SECONDS
         )
         await stack.enter_async_context(background(expiring))
         await stack.enter_async_context(_telling(parts))
@@ -117,9 +118,9 @@ class Parts:
         return Waiters(self.store.log)
 
     @functools.cached_property
-    def approvals(self) -> Approvals:
+    def following(self) -> Following:
         """How people are asked."""
-        return approvals_of(
+        return following_on(
             self.store,
             self.policy.engine,
             self.clock,
@@ -190,8 +191,7 @@ def _decider(parts: Parts, signer: TokenSigner) -> Decider:
         identifiers=RandomIdentifiers(),
         terms=terms,
         measuring=parts.measuring,
-        escalating=parts.approvals.escalating,
-        following=parts.approvals.following,
+        following=parts.following,
     )
 
 
@@ -199,12 +199,10 @@ def _coalescer(parts: Parts, decider: Decider) -> Coalescer[Proposal | PlanPropo
     service = parts.service
     bounds = Bounds(batch=service.batch, in_flight=service.batches_in_flight, waiting=service.waiting)
     return Coalescer(
-        lambda batch, limit: decide(batch, decider, limit_seconds=limit), bounds, weigh=_calls_in
+        lambda batch, limit: decide(batch, decider, limit_seconds=limit),
+        bounds,
+        weigh=lambda asked: len(asked.calls),
     )
-
-
-def _calls_in(proposal: Proposal | PlanProposal) -> int:
-    return len(proposal.steps) if isinstance(proposal, PlanProposal) else 1
 
 
 async def _ask(
@@ -233,7 +231,7 @@ def _handlers(
         normalize=parts.normalize,
         coalescer=coalescer,
         wait=lambda name, caller, limit: wait_decision(name, caller, waiting, limit_seconds=limit),
-        withdraw=functools.partial(withdraw_decision, changing=parts.approvals.changing, reader=log),
+        withdraw=functools.partial(withdraw_decision, changing=parts.following.changing, reader=log),
         report=functools.partial(report_outcome, reporting=reporting),
         sessions=sessions,
         offering=offering,
@@ -245,7 +243,7 @@ def _handlers(
     )
     approvals = ApprovalServicer(
         approving=Approving(
-            following=parts.approvals.following,
+            following=parts.following,
             listings=parts.store.state,
             measuring=parts.measuring,
             seal=seal,

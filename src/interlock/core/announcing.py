@@ -8,7 +8,7 @@ nothing came of that claim.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import orjson
 
@@ -23,7 +23,6 @@ GIVE_UP = timedelta(days=3)
 """An announcement that was not delivered for so long is given up."""
 
 Topic = Literal["opened", "answered", "ended"]
-TOPICS: tuple[Topic, ...] = get_args(Topic)
 
 _VERSION = 1
 _KEPT = GIVE_UP + timedelta(days=1)

@@ -1,11 +1,11 @@
 """What exactly a proposal is, so that an approval can be bound to it (case 51)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from interlock.core import argument_forms, named_files
 from interlock.core.approval import Binding
 from interlock.core.canonical import digest_of
-from interlock.core.destinations import Destination, digest_of_destinations, disclosed
+from interlock.core.destinations import digest_of_destinations, disclosed
 from interlock.core.plan import PlanProposal
 from interlock.core.proposal import Proposal
 
@@ -14,19 +14,26 @@ Asked = Proposal | PlanProposal
 
 def binding_of(asked: Asked, *, user: str, policy_revision: str, files: Mapping[str, str]) -> Binding:
     """All that an approval of this proposal stands for. `files`: what was found of the files that it names, by path."""
-    whole = isinstance(asked, PlanProposal)
-    tool = None if isinstance(asked, PlanProposal) else asked.tool
+    whose = {"tenant": asked.caller.tenant, "agent": asked.caller.name, "user": user}
+    found = {"files": named_files.digest_of_files(files), "policy_revision": policy_revision}
+    if isinstance(asked, PlanProposal):
+        return Binding(
+            **whose,
+            **found,
+            tool="",
+            catalog_digest="",
+            arguments_digest=asked.digest,
+            plan_digest=asked.digest,
+            destinations=_destinations(asked),
+        )
     return Binding(
-        tenant=asked.caller.tenant,
-        agent=asked.caller.name,
-        user=user,
-        tool="" if isinstance(asked, PlanProposal) else asked.tool_name,
-        catalog_digest=tool.digest if tool else "",
-        arguments_digest=asked.digest if isinstance(asked, PlanProposal) else asked.arguments_digest,
-        plan_digest=_plan(asked),
-        destinations=_destinations(asked) if whole else digest_of_destinations(_all(asked)),
-        files=named_files.digest_of_files(files),
-        policy_revision=policy_revision,
+        **whose,
+        **found,
+        tool=asked.tool_name,
+        catalog_digest=asked.tool.digest if asked.tool else "",
+        arguments_digest=asked.arguments_digest,
+        plan_digest=_step(asked),
+        destinations=digest_of_destinations(asked.destinations),
     )
 
 
@@ -37,24 +44,21 @@ def name_of(asked: Asked) -> str:
 
 def group_of(asked: Asked) -> str:
     """The same for calls of one tool whose arguments differ in numbers, ids and cursors only: 32 hexadecimal digits."""
-    calls = asked.steps if isinstance(asked, PlanProposal) else (asked,)
-    return digest_of([[call.tool_name, _form(call)] for call in calls])[:32]
+    return digest_of([[call.tool_name, _form(call)] for call in asked.calls])[:32]
 
 
 def paths_of(asked: Asked) -> dict[str, str]:
     """The canonical paths that the arguments name, each with the folder of its root."""
-    calls = asked.steps if isinstance(asked, PlanProposal) else (asked,)
     return {
         path: folder
-        for call in calls
+        for call in asked.calls
         for path, folder in named_files.paths_of(call.tool, call.destinations).items()
     }
 
 
 def told_files(asked: Asked, files: Mapping[str, str]) -> dict[str, str]:
     """What was found of the files, without those that only sensitive arguments name (case 63)."""
-    calls = asked.steps if isinstance(asked, PlanProposal) else (asked,)
-    told = {each.canonical for call in calls for each in disclosed(call.tool, call.destinations)}
+    told = {each.canonical for call in asked.calls for each in disclosed(call.tool, call.destinations)}
     return {path: found for path, found in files.items() if path in told}
 
 
@@ -72,13 +76,11 @@ def files_of_step(step: Proposal, plan: PlanProposal) -> Mapping[str, str]:
     return {path: found for path, found in plan.files.items() if path in named}
 
 
-def _plan(asked: Asked) -> str:
-    """The plan itself; of a step that is proposed again, which step of which plan it is."""
-    if isinstance(asked, PlanProposal):
-        return asked.digest
-    if asked.step_call is None:
+def _step(call: Proposal) -> str:
+    """Which step of which plan it is, where it is one that is proposed again; empty for any other call."""
+    if call.step_call is None:
         return ""
-    reference = asked.step_call.reference
+    reference = call.step_call.reference
     return digest_of([reference.decision_id, reference.step_id])
 
 
@@ -87,13 +89,7 @@ def _form(call: Proposal) -> str:
     return argument_forms.similar_form(call.disclosed_arguments, roles).decode()
 
 
-def _all(asked: Asked) -> Iterable[Destination]:
-    calls = asked.steps if isinstance(asked, PlanProposal) else (asked,)
-    return [each for call in calls for each in call.destinations]
-
-
-def _destinations(plan: Asked) -> str:
-    assert isinstance(plan, PlanProposal)
-    by_step = {step.plan.step: digest_of_destinations(step.destinations) for step in plan.steps if step.plan}
+def _destinations(plan: PlanProposal) -> str:
+    by_step = {step.planned_step: digest_of_destinations(step.destinations) for step in plan.steps}
     stated = {step: found for step, found in by_step.items() if found}
     return digest_of(stated) if stated else ""

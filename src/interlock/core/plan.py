@@ -74,6 +74,11 @@ class PlanProposal:
         """What names the request: tenant, agent and request_id."""
         return (self.caller.tenant, self.caller.name, self.request_id)
 
+    @property
+    def calls(self) -> tuple[Proposal, ...]:
+        """The calls that are decided: its steps."""
+        return self.steps
+
 
 def normalize_request(
     raw: RawProposal | RawPlan, catalog: Catalog, conceal: Conceal, resolve: ResolvePath

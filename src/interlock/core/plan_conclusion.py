@@ -41,6 +41,13 @@ class Decided:
         return self.call.plan.step
 
 
+def answer_to(calls: Sequence[Proposal], answers: Sequence[PolicyAnswer]) -> PolicyAnswer:
+    """The answer to a proposal, from those to its calls: that of a call that is decided by itself, else the plan's."""
+    if not calls[0].planned_step:
+        return answers[0]
+    return combine({call.planned_step: answer for call, answer in zip(calls, answers, strict=True)})
+
+
 def combine(answers: Mapping[str, PolicyAnswer]) -> PolicyAnswer:
     """A plan's answer from those to its steps: a deny of one is a deny, else an escalate of one an escalate.
 

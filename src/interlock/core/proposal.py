@@ -103,3 +103,13 @@ class Proposal:
     def key(self) -> tuple[str, str, str]:
         """What names the request: tenant, agent and request_id."""
         return (self.caller.tenant, self.caller.name, self.request_id)
+
+    @property
+    def calls(self) -> "tuple[Proposal, ...]":
+        """The calls that are decided: itself, as a plan has its steps."""
+        return (self,)
+
+    @property
+    def planned_step(self) -> str:
+        """Which step it is of the plan that it is decided with; empty for a call that is decided by itself."""
+        return self.plan.step if self.plan and self.filling is None else ""

@@ -17,7 +17,7 @@ from interlock.core.proposal import Proposal
 from interlock.core.record import Record
 from interlock.core.session import Measuring
 from interlock.flows.decided import Made, Placed, Recorded, calls_of, entries_of, place, recall, recorded
-from interlock.flows.escalate import Attempt, Escalating, make_ready
+from interlock.flows.escalate import Attempt, make_ready
 from interlock.flows.follow import Following, edited_arguments, follow
 from interlock.flows.givers import with_valid_givers
 from interlock.flows.observe import observations
@@ -45,7 +45,6 @@ class Decider:
     identifiers: Identifiers
     terms: Terms
     measuring: Measuring
-    escalating: Escalating
     following: Following
 
 
@@ -90,7 +89,7 @@ async def _decide_fresh(
         [call for each in placed for call in calls_of(each)], decider, now, limit_seconds
     )
     groups = _grouped(placed, attempts)
-    ready = await make_ready(groups, decider.escalating, now=now, limit_seconds=limit_seconds)
+    ready = await make_ready(groups, decider.following, now=now, limit_seconds=limit_seconds)
     openings = [None if isinstance(opening, InterlockError) else opening for opening in ready]
     kid = decider.signer.kid
     made = [
@@ -180,7 +179,7 @@ def _made(
     if isinstance(answer, InterlockError):
         draft = conclusion.fail(call, document, answer, terms=decider.terms, now=now)
         return Made(call, attempt.observed, document, answer, draft)
-    own = None if isinstance(opening, InterlockError) or is_planned(call) else opening
+    own = None if isinstance(opening, InterlockError) or call.planned_step else opening
     draft = conclusion.conclude(
         call,
         attempt.observed,
@@ -194,11 +193,6 @@ def _made(
         now=now,
     )
     return Made(call, attempt.observed, document, answer, draft)
-
-
-def is_planned(call: Proposal) -> bool:
-    """Whether it is decided with the rest of its plan, whose approval it waits for."""
-    return call.plan is not None and call.filling is None
 
 
 def _grant(

@@ -92,13 +92,7 @@ async def _place_step(proposal: Proposal, reader: RecordReader) -> Placed:
 
 def calls_of(placed: Placed) -> Sequence[Proposal]:
     """The calls that are to be decided for it."""
-    match placed:
-        case Proposal():
-            return (placed,)
-        case PlanProposal():
-            return placed.steps
-        case InterlockError():
-            return ()
+    return () if isinstance(placed, InterlockError) else placed.calls
 
 
 def entries_of(

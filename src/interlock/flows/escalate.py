@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from interlock.core import conclusion, kept_request
-from interlock.core.announcing import Hearer
 from interlock.core.approval import Approval
 from interlock.core.approval_answer import (
     ApprovalPolicyInput,
@@ -16,25 +16,15 @@ from interlock.core.approval_answer import (
 )
 from interlock.core.approval_binding import Asked, binding_of, group_of, name_of, paths_of, told_files
 from interlock.core.approving import OpenApproval
-from interlock.core.decision import Evaluated
+from interlock.core.decision import Evaluated, PolicyAnswer
 from interlock.core.errors import InterlockError
 from interlock.core.observing import Observed
 from interlock.core.plan import PlanProposal
+from interlock.core.plan_conclusion import answer_to
 from interlock.core.policy_input import PolicyInput
 from interlock.core.proposal import Proposal
 from interlock.core.reason import Reason
-from interlock.ports import FileDigests, Identifiers, PolicyEngine, Vault
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Escalating:
-    """What opening approvals needs of the world. `hearers` are the webhooks that are to hear of them."""
-
-    engine: PolicyEngine
-    vault: Vault
-    files: FileDigests
-    identifiers: Identifiers
-    hearers: tuple[Hearer, ...] = ()
+from interlock.flows.follow import Following
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +37,34 @@ class Attempt:
     answer: Evaluated | InterlockError
 
 
+@dataclass(frozen=True, slots=True)
+class _Escalated:
+    """A proposal that a person could make an allow: the `answer` to it as a whole, and what was made of its calls."""
+
+    asked: Asked
+    answer: PolicyAnswer
+    revision: str
+    attempts: Sequence[Attempt]
+
+    @property
+    def authors(self) -> list[str]:
+        """Whom its calls come from."""
+        return sorted(
+            {name for each in self.attempts for name in conclusion.authors_of(each.call, each.observed)}
+        )
+
+    def questions(self) -> list[ApprovalPolicyInput]:
+        """What the policy is asked of its approval: once for each call that is escalated."""
+        return [
+            _ask(attempt.document, attempt.answer.answer, self.authors)
+            for attempt in self.attempts
+            if isinstance(attempt.answer, Evaluated) and attempt.answer.answer.verdict == "escalate"
+        ]
+
+
 async def make_ready(
     groups: Sequence[tuple[Asked | None, Sequence[Attempt]]],
-    escalating: Escalating,
+    following: Following,
     *,
     now: datetime,
     limit_seconds: float,
@@ -58,44 +73,30 @@ async def make_ready(
 
     None where it waits for none: it is not escalated. An error where the policy does not say who may approve it.
     """
-    waiting = [is_escalated(attempts) for _, attempts in groups]
-    asked = [
-        _ask(attempts, attempt)
-        for (_, attempts), waits in zip(groups, waiting, strict=True)
-        if waits
-        for attempt in _escalated(attempts)
-    ]
-    terms = iter(await escalating.engine.approval(asked, limit_seconds=limit_seconds) if asked else ())
-    looked = iter(await _look(groups, waiting, escalating.files))
-    made: list[OpenApproval | InterlockError | None] = []
-    for (proposal, attempts), waits in zip(groups, waiting, strict=True):
-        if not waits or proposal is None:
-            made.append(None)
-            continue
-        files, told = next(looked), [next(terms) for _ in _escalated(attempts)]
-        errors = [each for each in told if isinstance(each, InterlockError)]
-        good = [each for each in told if isinstance(each, ApprovalTerms)]
-        made.append(
-            errors[0] if errors else _opening(proposal, attempts, combined(good), files, escalating, now)
-        )
-    return made
+    found = {place: _escalated(*group) for place, group in enumerate(groups)}
+    waiting = {place: each for place, each in found.items() if each is not None}
+    questions = [each.questions() for each in waiting.values()]
+    asked = [question for each in questions for question in each]
+    terms = iter(await following.engine.approval(asked, limit_seconds=limit_seconds) if asked else ())
+    # All files are looked at together: a batch waits for one look at most.
+    looks = await asyncio.gather(
+        *(following.files.digests(paths_of(each.asked)) for each in waiting.values())
+    )
+    opened = {
+        place: _opened(each, list(islice(terms, len(asked))), files, following, now)
+        for (place, each), asked, files in zip(waiting.items(), questions, looks, strict=True)
+    }
+    return [opened.get(place) for place in found]
 
 
-async def _look(
-    groups: Sequence[tuple[Asked | None, Sequence[Attempt]]], waiting: Sequence[bool], files: FileDigests
-) -> list[Mapping[str, str]]:
-    """What is in the files of those that wait, all looked at together: a batch waits for one look at most."""
-    named = [paths_of(asked) for (asked, _), waits in zip(groups, waiting, strict=True) if waits and asked]
-    return await asyncio.gather(*map(files.digests, named))
-
-
-def is_escalated(attempts: Iterable[Attempt]) -> bool:
-    """Whether a proposal of these calls is escalated as a whole: a person could make it an allow."""
-    verdicts = [
-        attempt.answer.answer.verdict if isinstance(attempt.answer, Evaluated) else "deny"
-        for attempt in attempts
-    ]
-    return "deny" not in verdicts and "escalate" in verdicts
+def _escalated(asked: Asked | None, attempts: Sequence[Attempt]) -> _Escalated | None:
+    evaluated = [each.answer for each in attempts if isinstance(each.answer, Evaluated)]
+    if asked is None or len(evaluated) < len(attempts):
+        return None
+    answer = answer_to([each.call for each in attempts], [each.answer for each in evaluated])
+    if answer.verdict != "escalate":
+        return None
+    return _Escalated(asked, answer, evaluated[0].revision, attempts)
 
 
 def combined(terms: Sequence[ApprovalTerms]) -> ApprovalTerms:
@@ -126,71 +127,57 @@ def told_reasons(reasons: Iterable[Reason]) -> list[EscalatedReasonInput]:
     ]
 
 
-def _escalated(attempts: Iterable[Attempt]) -> list[Attempt]:
-    return [
-        attempt
-        for attempt in attempts
-        if isinstance(attempt.answer, Evaluated) and attempt.answer.answer.verdict == "escalate"
-    ]
-
-
-def _reasons(attempts: Iterable[Attempt]) -> list[Reason]:
-    """Why it is escalated; of a plan each with its step."""
-    found = []
-    for attempt in _escalated(attempts):
-        assert isinstance(attempt.answer, Evaluated)
-        plan = attempt.call.plan
-        step = {"step": plan.step} if plan and attempt.call.filling is None else {}
-        found += [
-            reason.model_copy(update={"metadata": {**reason.metadata, **step}})
-            for reason in attempt.answer.answer.reasons
-        ]
-    return found
-
-
-def _authors(attempts: Iterable[Attempt]) -> list[str]:
-    return sorted({name for each in attempts for name in conclusion.authors_of(each.call, each.observed)})
-
-
-def _ask(attempts: Sequence[Attempt], attempt: Attempt) -> ApprovalPolicyInput:
-    assert isinstance(attempt.answer, Evaluated)
+def _ask(document: PolicyInput, answer: PolicyAnswer, authors: Sequence[str]) -> ApprovalPolicyInput:
     return {
-        "proposal": attempt.document,
-        "reasons": told_reasons(attempt.answer.answer.reasons),
-        "authors": _authors(attempts),
+        "proposal": document,
+        "reasons": told_reasons(answer.reasons),
+        "authors": list(authors),
         "approver": None,
         "resolution": "",
         "edited": False,
         "standing": False,
         "answers": [],
-        "time": attempt.document["time"],
+        "time": document["time"],
     }
 
 
+def _opened(
+    escalated: _Escalated,
+    told: Sequence[ApprovalTerms | InterlockError],
+    files: Mapping[str, str],
+    following: Following,
+    now: datetime,
+) -> OpenApproval | InterlockError:
+    for each in told:
+        if isinstance(each, InterlockError):
+            return each
+    terms = combined([each for each in told if isinstance(each, ApprovalTerms)])
+    return _opening(escalated, terms, files, following, now)
+
+
 def _opening(
-    asked: Asked,
-    attempts: Sequence[Attempt],
+    escalated: _Escalated,
     terms: ApprovalTerms,
     files: Mapping[str, str],
-    escalating: Escalating,
+    following: Following,
     now: datetime,
 ) -> OpenApproval:
-    first = attempts[0]
-    assert isinstance(first.answer, Evaluated)
+    asked, user = escalated.asked, escalated.attempts[0].observed.user
     assert asked.raw is not None
-    binding = binding_of(asked, user=first.observed.user, policy_revision=first.answer.revision, files=files)
-    decision_id = asked.decision_id if isinstance(asked, PlanProposal) else escalating.identifiers.new()
+    changing = following.changing
+    binding = binding_of(asked, user=user, policy_revision=escalated.revision, files=files)
+    decision_id = asked.decision_id if isinstance(asked, PlanProposal) else changing.identifiers.new()
     approval = Approval(
-        approval_id=escalating.identifiers.new(),
+        approval_id=changing.identifiers.new(),
         tenant=asked.caller.tenant,
         agent=asked.caller.name,
-        user=first.observed.user,
+        user=user,
         tool=name_of(asked),
         decision_id=decision_id,
         session_id=asked.session_id,
         binding=binding,
-        reasons=tuple(_reasons(attempts)),
-        authors=tuple(_authors(attempts)),
+        reasons=escalated.answer.reasons,
+        authors=tuple(escalated.authors),
         priority=terms.priority,
         quorum=terms.quorum,
         roles=terms.roles,
@@ -204,7 +191,7 @@ def _opening(
         approval=approval,
         files=told_files(asked, files),
         most_pending=terms.most_pending,
-        sealed_request=escalating.vault.seal(kept_request.encode(asked.raw), decision_id),
+        sealed_request=following.vault.seal(kept_request.encode(asked.raw), decision_id),
         at=now,
-        hearers=escalating.hearers,
+        hearers=changing.hearers,
     )

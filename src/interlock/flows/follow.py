@@ -35,7 +35,7 @@ _ENDED: dict[ApprovalState, Literal["denied", "expired", "withdrawn"]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What following needs of the world. `normalize` knows the catalog."""
+    """What opening approvals, and following them, needs of the world. `normalize` knows the catalog."""
 
     changing: Changing
     reader: RecordReader

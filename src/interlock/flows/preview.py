@@ -1,14 +1,10 @@
 """What the policy says of a proposal at the moment, with an approval in hand: told to approvers, and no grant."""
 
-from collections.abc import Sequence
-
 from interlock.core import conclusion
 from interlock.core.approval_binding import Asked
 from interlock.core.approval_view import Preview
-from interlock.core.decision import Evaluated, PolicyAnswer
-from interlock.core.errors import InterlockError
-from interlock.core.plan_conclusion import combine
-from interlock.core.proposal import Proposal
+from interlock.core.decision import Evaluated
+from interlock.core.plan_conclusion import answer_to
 from interlock.core.session import Measuring
 from interlock.flows.decided import calls_of, place
 from interlock.flows.follow import Following
@@ -36,17 +32,7 @@ async def preview(
     ]
     answers = await following.engine.evaluate(documents, limit_seconds=limit_seconds)
     given = [each.answer for each in answers if isinstance(each, Evaluated)]
-    if len(given) < len(answers) or any(isinstance(each, InterlockError) for each in answers):
+    if len(given) < len(answers):
         return None
-    return _told(given, calls)
-
-
-def _told(given: Sequence[PolicyAnswer], calls: Sequence[Proposal]) -> Preview:
-    if len(given) == 1:
-        return Preview(verdict=given[0].verdict, reasons=given[0].reasons)
-    named = {
-        call.plan.step if call.plan else str(place): answer
-        for place, (call, answer) in enumerate(zip(calls, given, strict=True))
-    }
-    whole = combine(named)
+    whole = answer_to(calls, given)
     return Preview(verdict=whole.verdict, reasons=whole.reasons)

@@ -163,6 +163,11 @@ class Approval:
         """Whether an approver changed the arguments."""
         return self.binding.digest != self.opened_as
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something may come of it yet: it waits, or is approved and not used."""
+        return self.state in (ApprovalState.PENDING, ApprovalState.APPROVED) and not self.used_by
+
     def with_joined(self, joined: int, authors: Iterable[str]) -> "Approval":
         """The approval with those who joined it, as long as it waits."""
         return replace(self, joined=joined, authors=tuple(sorted({*self.authors, *authors})))
@@ -181,9 +186,7 @@ class Approval:
 
     def is_over(self, at: datetime) -> bool:
         """Whether its time is over, also where nobody has put that on record yet."""
-        return self.state in (ApprovalState.PENDING, ApprovalState.APPROVED) and (
-            not self.used_by and at >= self.expire_time
-        )
+        return self.is_open and at >= self.expire_time
 
     def as_of(self, at: datetime) -> "Approval":
         """The approval as whoever only looks sees it: expired once its time is over, on record or not."""

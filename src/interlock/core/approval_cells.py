@@ -75,7 +75,7 @@ def entries_of(approval: Approval) -> list[Entry]:
     if approval.state is ApprovalState.PENDING:
         place = bytes([_MOST_PRIORITY - approval.priority]) + _number(opened) + name
         entries.append(Entry(pending_list(approval.tenant), place, key))
-    if approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED) and not approval.used_by:
+    if approval.is_open:
         entries.append(Entry(ending_list(), end_place(approval.expire_time) + name, key))
     return entries
 

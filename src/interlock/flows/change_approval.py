@@ -12,6 +12,7 @@ from interlock.core.approval_cells import ApprovalCell, approval_key
 from interlock.core.approval_record import Told, draft_of
 from interlock.core.approving import ChangeApproval, changed
 from interlock.core.cells import LookAt
+from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.standing import StandingApproval
 from interlock.ports import Clock, DecisionLog, Identifiers, SessionState
@@ -78,3 +79,24 @@ async def change(
         raise changed(before.version + 1)
     changing.woken(after.approval_id)
     return after
+
+
+async def change_if_first(
+    before: Approval,
+    event: Event,
+    changing: Changing,
+    *,
+    at: datetime,
+    caller: Caller | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Approval | None:
+    """The same; None where something has happened to it since `before`: somebody was faster.
+
+    Raises InterlockError: DECISION_LOG_UNAVAILABLE.
+    """
+    try:
+        return await change(before, event, changing, at=at, caller=caller, more=more)
+    except InterlockError as error:
+        if error.reason is not ErrorReason.APPROVAL_CHANGED:
+            raise
+        return None

@@ -38,6 +38,11 @@ class Recorded:
     steps: tuple[tuple[str, "Recorded"], ...] = ()
     edited_arguments_json: bytes = field(default=b"", repr=False)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it was escalated, and has an approval."""
+        return self.concluded.answer.verdict == "escalate" and bool(self.concluded.approval_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Made:

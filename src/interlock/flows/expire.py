@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from interlock.core.approval import Approval, Event
 from interlock.core.approval_cells import ApprovalCell, end_place, ending_list
-from interlock.core.errors import ErrorReason, InterlockError
-from interlock.flows.change_approval import Changing, change
+from interlock.core.errors import InterlockError
+from interlock.flows.change_approval import Changing, change_if_first
 from interlock.ports import Listings
 
 EVERY_SECONDS = 1.0
@@ -47,10 +47,4 @@ async def _expire(approval: Approval, changing: Changing) -> bool:
     now = changing.clock.now()
     if not approval.is_over(now):
         return False
-    try:
-        await change(approval, Event.EXPIRE, changing, at=now)
-    except InterlockError as error:
-        if error.reason is not ErrorReason.APPROVAL_CHANGED:
-            raise
-        return False
-    return True
+    return await change_if_first(approval, Event.EXPIRE, changing, at=now) is not None

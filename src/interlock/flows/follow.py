@@ -19,8 +19,9 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.plan import PlanProposal, RawPlan
 from interlock.core.policy_input import EditInput
 from interlock.core.proposal import Proposal, RawProposal
-from interlock.flows.change_approval import Changing, change, look
+from interlock.flows.change_approval import Changing, change_if_first, look
 from interlock.flows.decided import Recorded, recall
+from interlock.flows.givers import all_hold
 from interlock.ports import Credentials, FileDigests, PolicyEngine, RecordReader, Vault
 
 MOST_FOLLOWED = 64
@@ -78,8 +79,7 @@ def _is_followed(asked: Asked, stated: Recorded | InterlockError) -> bool:
     return (
         isinstance(stated, Recorded)
         and stated.concluded.payload_digest == asked.payload_digest
-        and stated.concluded.answer.verdict == "escalate"
-        and bool(stated.concluded.approval_id)
+        and stated.waits
     )
 
 
@@ -108,11 +108,8 @@ async def current(tenant: str, approval_id: str, changing: Changing) -> Approval
         now = changing.clock.now()
         if approval is None or not approval.is_over(now):
             return approval
-        try:
-            return await change(approval, Event.EXPIRE, changing, at=now)
-        except InterlockError as error:
-            if error.reason is not ErrorReason.APPROVAL_CHANGED:
-                raise
+        if expired := await change_if_first(approval, Event.EXPIRE, changing, at=now):
+            return expired
 
 
 async def edited_arguments(tenant: str, approval_id: str, following: Following) -> bytes:
@@ -140,11 +137,8 @@ async def void_because(asked: Asked, approval: Approval, following: Following) -
     for name, stated in approval.binding.as_json().items():
         if now[name] != stated:
             return name
-    for answer in approval.answers:
-        credential = await following.credentials.find(answer.credential_id)
-        if credential is None or credential.revoke_time is not None:
-            return "credential"
-    return ""
+    given_with = [answer.credential_id for answer in approval.answers]
+    return "" if await all_hold(given_with, following.credentials) else "credential"
 
 
 def with_edit(asked: Asked, arguments_json: bytes, following: Following) -> Proposal:
@@ -204,11 +198,8 @@ async def _approved(asked: Asked, approval: Approval, following: Following) -> A
 
 async def supersede(approval: Approval, why: str, changing: Changing) -> None:
     """Put on record that the approval stands for what is no longer so; somebody else may have been faster."""
-    try:
-        await change(approval, Event.SUPERSEDE, changing, at=changing.clock.now(), more={"changed": why})
-    except InterlockError as error:
-        if error.reason is not ErrorReason.APPROVAL_CHANGED:
-            raise
+    at, more = changing.clock.now(), {"changed": why}
+    await change_if_first(approval, Event.SUPERSEDE, changing, at=at, more=more)
 
 
 def with_evidence(asked: Asked, evidence: Evidence) -> Asked:

@@ -1,4 +1,4 @@
-"""Who gave a standing approval: it holds for as long as the credentials of all of them do (case 50)."""
+"""Who gave an approval: it holds for as long as the credentials of all of them do (case 50)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ async def still_given(
     standing: Iterable[StandingApproval], credentials: Credentials
 ) -> tuple[StandingApproval, ...]:
     """Those whose givers all still have the credential that they answered with."""
-    return tuple([each for each in standing if await _is_given(each, credentials)])
+    return tuple([each for each in standing if await all_hold(each.credential_ids, credentials)])
 
 
 async def _with_valid_givers(observed: Observed, credentials: Credentials) -> Observed:
@@ -32,8 +32,9 @@ async def _with_valid_givers(observed: Observed, credentials: Credentials) -> Ob
     )
 
 
-async def _is_given(standing: StandingApproval, credentials: Credentials) -> bool:
-    for credential_id in standing.credential_ids:
+async def all_hold(credential_ids: Iterable[str], credentials: Credentials) -> bool:
+    """Whether none of these credentials was revoked since. Raises InterlockError: DECISION_LOG_UNAVAILABLE."""
+    for credential_id in credential_ids:
         found = await credentials.find(credential_id)
         if found is None or found.revoke_time is not None:
             return False

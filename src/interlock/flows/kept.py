@@ -12,6 +12,7 @@ from interlock.core.cells import LookAtBytes
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller, CallerKind
 from interlock.core.plan_conclusion import steps_of
+from interlock.core.record import Record
 from interlock.flows.follow import Following, opened
 
 
@@ -48,15 +49,12 @@ async def escalated_fields(
     A record that was edited is shown to nobody, and nothing is approved from it (case 20). Raises InterlockError:
     INTERNAL.
     """
-    fields = await _fields(approval.decision_id, following)
-    steps = steps_of(fields)
-    if not steps:
-        return fields, [fields]
-    return fields, [await _fields(step["decision_id"], following) for step in steps]
+    [whole] = map(_fields, await following.reader.decision_records([approval.decision_id]))
+    steps = [step["decision_id"] for step in steps_of(whole)]
+    return whole, list(map(_fields, await following.reader.decision_records(steps))) if steps else [whole]
 
 
-async def _fields(decision_id: str, following: Following) -> dict[str, Any]:
-    [found] = await following.reader.decision_records([decision_id])
+def _fields(found: Record | None) -> dict[str, Any]:
     if found is None or (problem := records.inner_problem(found)):
         why = "is not there" if found is None else f"{problem}"
         raise InterlockError(

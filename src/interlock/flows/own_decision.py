@@ -21,18 +21,13 @@ async def own_decision(decision_id: str, caller: Caller, log: DecisionLog, reade
     [found] = await reader.decision_records([decision_id])
     stated = await _stated(found if _is_of(found, caller) else None, reader)
     for _ in range(MOST_FOLLOWED):
-        if not waits(stated):
+        if not stated.waits:
             return stated
         [found] = await log.recall([_following(stated)])
         if found is None:
             return stated
         stated = await _stated(found, reader)
     return stated
-
-
-def waits(stated: Recorded) -> bool:
-    """Whether the decision was escalated, and has an approval."""
-    return stated.concluded.answer.verdict == "escalate" and bool(stated.concluded.approval_id)
 
 
 def _is_of(found: Record | None, caller: Caller) -> bool:

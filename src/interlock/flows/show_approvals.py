@@ -6,6 +6,7 @@ from typing import Any
 
 from interlock.core import record as records
 from interlock.core.approval import Approval, ApprovalState
+from interlock.core.approval_binding import Asked
 from interlock.core.approval_cells import (
     ApprovalCell,
     BindingCell,
@@ -21,6 +22,7 @@ from interlock.core.decision import PolicyAnswer
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.field_checks import check_identifier
 from interlock.core.identity import Caller
+from interlock.core.plan_conclusion import steps_of
 from interlock.core.proposal import Proposal
 from interlock.core.record import Record
 from interlock.flows import page_tokens
@@ -75,17 +77,18 @@ async def get_approval(
     """
     approval = await seen_approval(approval_id, caller, approving)
     whole, calls = await escalated_fields(approval, approving.following)
-    names = (
-        [step["step"] for step in whole["input"]["plan"]["steps"]] if "tool" not in whole["input"] else [""]
-    )
+    names = [step["step"] for step in steps_of(whole)] or [""]
     files = whole["approval"]["files"]
+    kept = None
+    if approval.is_open or approval.edited:
+        kept = await kept_proposal(approval.decision_id, agent_of(whole), approving.following)
     return ShownApproval(
         approval=approval,
         calls=tuple(_shown(name, each, files) for name, each in zip(names, calls, strict=True)),
         goal=whole["input"]["context"]["goal"],
-        preview=await _if_approved(approval, whole, caller, approving, limit_seconds=limit_seconds),
+        preview=await _if_approved(approval, kept, caller, approving, limit_seconds=limit_seconds),
         approved_before=await _approved_before(approval, approving),
-        edited_arguments_json=await _edited(approval, whole, approving),
+        edited_arguments_json=await _edited(approval, kept, approving),
     )
 
 
@@ -164,33 +167,26 @@ def _shown(name: str, fields: Mapping[str, Any], files: Mapping[str, str]) -> Sh
 
 async def _if_approved(
     approval: Approval,
-    whole: Mapping[str, Any],
+    asked: Asked | None,
     caller: Caller,
     approving: Approving,
     *,
     limit_seconds: float,
 ) -> Preview | None:
     """What the policy would say of the proposal if it were approved now; None where that is over."""
-    if approval.state not in (ApprovalState.PENDING, ApprovalState.APPROVED) or approval.used_by:
+    if asked is None or not approval.is_open:
         return None
     following = approving.following
-    asked = await kept_proposal(approval.decision_id, agent_of(whole), following)
-    if asked is None:
-        return None
     supposed = approval.as_if_approved_by(caller, following.changing.clock.now())
     approved = await as_approved(asked, supposed, following)
     return await preview(approved, following, approving.measuring, limit_seconds=limit_seconds)
 
 
-async def _edited(approval: Approval, whole: Mapping[str, Any], approving: Approving) -> bytes:
+async def _edited(approval: Approval, asked: Asked | None, approving: Approving) -> bytes:
     """What an approver wrote, sensitive values concealed; empty where nobody edited."""
-    if not approval.edited:
+    if not approval.edited or not isinstance(asked, Proposal):
         return b""
-    following = approving.following
-    asked = await kept_proposal(approval.decision_id, agent_of(whole), following)
-    if not isinstance(asked, Proposal):
-        return b""
-    edited = await with_kept_edit(asked, approval, following)
+    edited = await with_kept_edit(asked, approval, approving.following)
     return canonicalize(dict(edited.disclosed_arguments))
 
 

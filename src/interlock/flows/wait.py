@@ -11,7 +11,7 @@ from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.flows.decide import Decider, decision_of
 from interlock.flows.kept import kept_proposal
-from interlock.flows.own_decision import own_decision, waits
+from interlock.flows.own_decision import own_decision
 from interlock.flows.waiters import Waiter, Waiters
 
 LAST_SECONDS = 0.25
@@ -46,7 +46,7 @@ async def wait_decision(
     ends = now() + _patience(decision_id, limit_seconds)
     decider = waiting.decider
     stated = await own_decision(decision_id, caller, decider.log, decider.reader)
-    if not waits(stated):
+    if not stated.waits:
         return await decision_of(stated, decider)
     escalated = stated.concluded
     asked = await kept_proposal(escalated.decision_id, caller, decider.following)

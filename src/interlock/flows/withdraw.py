@@ -3,9 +3,9 @@
 from interlock.core.approval import Approval, ApprovalState, Event
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
-from interlock.flows.change_approval import Changing, change
+from interlock.flows.change_approval import Changing, change_if_first
 from interlock.flows.follow import current
-from interlock.flows.own_decision import own_decision, waits
+from interlock.flows.own_decision import own_decision
 from interlock.ports import RecordReader
 
 
@@ -24,15 +24,11 @@ async def withdraw_decision(
         approval = await current(named.tenant, named.approval_id or named.follows, changing)
         if approval and approval.state is ApprovalState.WITHDRAWN:
             return approval.approval_id
-        if approval is None or not waits(stated) or not approval.takes(Event.WITHDRAW):
+        if approval is None or not stated.waits or not approval.takes(Event.WITHDRAW):
             raise _closed(approval)
         if approval.decision_id != named.decision_id:
             return ""
-        try:
-            await change(approval, Event.WITHDRAW, changing, at=changing.clock.now(), caller=caller)
-        except InterlockError as error:
-            if error.reason is not ErrorReason.APPROVAL_CHANGED:
-                raise
+        await change_if_first(approval, Event.WITHDRAW, changing, at=changing.clock.now(), caller=caller)
 
 
 def _closed(approval: Approval | None) -> InterlockError:

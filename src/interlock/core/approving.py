@@ -4,7 +4,7 @@ Only appends change these cells, and appends follow one another on every store. 
 stands, and of two changes that were made ready at once, the later one sees the earlier one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -150,10 +150,7 @@ class OpenApproval:
             authors=list(approval.authors),
         )
         cells.keep(key, waiting, expire_time=NEVER)
-        for counted in pending_keys(approval.tenant, approval.agent):
-            pending = cells.open(counted, PendingCell)
-            pending.open(self.at)
-            cells.keep(counted, pending, expire_time=NEVER)
+        _count(approval, cells, lambda pending: pending.open(self.at))
         _put(approval, cells, self.at)
         announce(None, approval, self.hearers, cells, self.at)
 
@@ -278,10 +275,7 @@ def changed(version: int) -> InterlockError:
 def _replace(before: Approval, after: Approval, cells: Cells, at: datetime) -> None:
     closes = before.state is ApprovalState.PENDING and after.state is not ApprovalState.PENDING
     if closes:
-        for counted in pending_keys(before.tenant, before.agent):
-            pending = cells.open(counted, PendingCell)
-            pending.close()
-            cells.keep(counted, pending, expire_time=NEVER)
+        _count(before, cells, PendingCell.close)
         after = replace(after, joined=_stop_waiting(before, cells))
     for entry in set(entries_of(before)) - set(entries_of(after)):
         cells.delist(entry)
@@ -303,6 +297,13 @@ def _stop_waiting(approval: Approval, cells: Cells) -> int:
     kept = replace(waiting, approval_id="", ends=0)
     cells.keep(key, kept, expire_time=approval.expire_time + RETENTION)
     return waiting.joined
+
+
+def _count(approval: Approval, cells: Cells, change: Callable[[PendingCell], None]) -> None:
+    for key in pending_keys(approval.tenant, approval.agent):
+        pending = cells.open(key, PendingCell)
+        change(pending)
+        cells.keep(key, pending, expire_time=NEVER)
 
 
 def _put(approval: Approval, cells: Cells, at: datetime) -> None:

@@ -35,6 +35,12 @@ class AnnouncedCall:
     arguments: Mapping[str, Any] = field(repr=False)
 
 
+def call_of(fields: Mapping[str, Any], step_id: str) -> AnnouncedCall:
+    """The call that a decision's record states, its sensitive arguments concealed as they are there."""
+    document = fields["input"]
+    return AnnouncedCall(step_id=step_id, tool=document["tool"]["name"], arguments=document["arguments"])
+
+
 def body_of(announcement: Announcement, form: Form, calls: Sequence[AnnouncedCall] = ()) -> bytes:
     """The body, UTF-8: the same in each attempt. `calls` are told where there are any."""
     match form:

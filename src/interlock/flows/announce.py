@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from interlock.core import record as records
-from interlock.core.announced_calls import call_of, steps_decisions
 from interlock.core.announcing import GIVE_UP, Announcement, Claim, End, PutOff, due_by, outbox
 from interlock.core.cells import Change
-from interlock.core.errors import InterlockError
-from interlock.core.webhook_bodies import AnnouncedCall, Form, body_of
+from interlock.core.errors import ErrorReason, InterlockError
+from interlock.core.webhook_bodies import AnnouncedCall, Form, body_of, call_of
+from interlock.flows.kept import escalated_fields
 from interlock.ports import Clock, Listings, NotDelivered, RecordReader, SessionState, WebhookSender
 
 AT_ONCE = 4
@@ -106,20 +105,14 @@ async def _attempt(announcement: Announcement, announcing: Announcing) -> NotDel
 
 
 async def _calls(announcement: Announcement, reader: RecordReader) -> Sequence[AnnouncedCall]:
-    """The proposed calls, as the record has them; none where it is not there."""
-    [opened] = await reader.decision_records([announcement.told["decision_id"]])
-    if opened is None:
+    """The proposed calls, as the record has them; none where it is not there, or is not as it was (case 20)."""
+    try:
+        _, calls = await escalated_fields(announcement.told["decision_id"], reader)
+    except InterlockError as error:
+        if error.reason is not ErrorReason.INTERNAL:
+            raise
         return ()
-    fields = records.fields(opened)
-    steps = steps_decisions(fields)
-    if not steps:
-        return (call_of(fields),)
-    found = await reader.decision_records(list(steps.values()))
-    return [
-        call_of(records.fields(each), step)
-        for step, each in zip(steps, found, strict=True)
-        if each is not None
-    ]
+    return [call_of(fields, step) for step, fields in calls]
 
 
 def _ended(

@@ -313,8 +313,8 @@ async def _as_before(approval: Approval, approving: Approving, *, limit_seconds:
     """What came of an answer that was given before."""
     following = approving.following
     told = None
-    if approval.state is ApprovalState.APPROVED and not approval.used_by:
-        whole, _ = await escalated_fields(approval, following)
+    if approval.state is ApprovalState.APPROVED and approval.is_open:
+        whole, _ = await escalated_fields(approval.decision_id, following.reader)
         sent = await kept_proposal(approval.decision_id, agent_of(whole), following)
         approved = await as_approved(sent, approval, following) if sent else None
         told = await _told(approved, approving, limit_seconds=limit_seconds) if approved else None

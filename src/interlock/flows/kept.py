@@ -5,7 +5,6 @@ from typing import Any
 
 from interlock.core import kept_request
 from interlock.core import record as records
-from interlock.core.approval import Approval
 from interlock.core.approval_binding import Asked
 from interlock.core.approval_cells import request_key
 from interlock.core.cells import LookAtBytes
@@ -14,6 +13,7 @@ from interlock.core.identity import Caller, CallerKind
 from interlock.core.plan_conclusion import steps_of
 from interlock.core.record import Record
 from interlock.flows.follow import Following, opened
+from interlock.ports import RecordReader
 
 
 async def kept_proposal(decision_id: str, caller: Caller, following: Following) -> Asked | None:
@@ -42,16 +42,19 @@ def agent_of(fields: Mapping[str, Any]) -> Caller:
 
 
 async def escalated_fields(
-    approval: Approval, following: Following
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What the log holds of the decision that opened an approval, and of each of its calls: one, or a plan's steps.
+    decision_id: str, reader: RecordReader
+) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """What the log holds of a decision that opened an approval, and of its calls: each with its step, empty for none.
 
     A record that was edited is shown to nobody, and nothing is approved from it (case 20). Raises InterlockError:
     INTERNAL.
     """
-    [whole] = map(_fields, await following.reader.decision_records([approval.decision_id]))
-    steps = [step["decision_id"] for step in steps_of(whole)]
-    return whole, list(map(_fields, await following.reader.decision_records(steps))) if steps else [whole]
+    [whole] = map(_fields, await reader.decision_records([decision_id]))
+    steps = {step["step"]: step["decision_id"] for step in steps_of(whole)}
+    if not steps:
+        return whole, [("", whole)]
+    found = map(_fields, await reader.decision_records(list(steps.values())))
+    return whole, list(zip(steps, found, strict=True))
 
 
 def _fields(found: Record | None) -> dict[str, Any]:

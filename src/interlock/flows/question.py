@@ -38,7 +38,7 @@ class Question:
 async def question_of(answer: GivenAnswer, approval: Approval, approving: Approving) -> Question:
     """What the answer is to. Raises InterlockError: INVALID_FIELD or MALFORMED_ARGUMENTS for an edit that cannot be."""
     following = approving.following
-    whole, calls = await escalated_fields(approval, following)
+    whole, calls = await escalated_fields(approval.decision_id, following.reader)
     sent = await kept_proposal(approval.decision_id, agent_of(whole), following)
     if sent is None:
         raise InterlockError(
@@ -47,7 +47,9 @@ async def question_of(answer: GivenAnswer, approval: Approval, approving: Approv
     proposed = sent
     if approval.edited and isinstance(sent, Proposal):
         proposed = await with_kept_edit(sent, approval, following)
-    question = Question(approval=approval, calls=calls, sent=sent, proposed=proposed)
+    question = Question(
+        approval=approval, calls=[fields for _, fields in calls], sent=sent, proposed=proposed
+    )
     return (
         _edit(answer.edited_arguments_json, question, approving) if answer.edited_arguments_json else question
     )

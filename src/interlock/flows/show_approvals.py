@@ -22,7 +22,6 @@ from interlock.core.decision import PolicyAnswer
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.field_checks import check_identifier
 from interlock.core.identity import Caller
-from interlock.core.plan_conclusion import steps_of
 from interlock.core.proposal import Proposal
 from interlock.core.record import Record
 from interlock.flows import page_tokens
@@ -76,15 +75,14 @@ async def get_approval(
     Raises InterlockError: INVALID_FIELD; APPROVAL_NOT_FOUND also for another tenant's (case 54).
     """
     approval = await seen_approval(approval_id, caller, approving)
-    whole, calls = await escalated_fields(approval, approving.following)
-    names = [step["step"] for step in steps_of(whole)] or [""]
+    whole, calls = await escalated_fields(approval.decision_id, approving.following.reader)
     files = whole["approval"]["files"]
     kept = None
     if approval.is_open or approval.edited:
         kept = await kept_proposal(approval.decision_id, agent_of(whole), approving.following)
     return ShownApproval(
         approval=approval,
-        calls=tuple(_shown(name, each, files) for name, each in zip(names, calls, strict=True)),
+        calls=tuple(_shown(name, each, files) for name, each in calls),
         goal=whole["input"]["context"]["goal"],
         preview=await _if_approved(approval, kept, caller, approving, limit_seconds=limit_seconds),
         approved_before=await _approved_before(approval, approving),

@@ -11,11 +11,10 @@ from interlock.core import record as records
 from interlock.core.approval import Resolution
 from interlock.core.approval_binding import Asked
 from interlock.core.canonical import canonicalize
-from interlock.core.decision import Decision, Evaluated, Verdict
+from interlock.core.decision import Decision, Verdict
 from interlock.core.errors import ErrorReason, InterlockError
 from interlock.core.identity import Caller
 from interlock.core.plan import RawPlan, RawStep
-from interlock.core.policy_input import PolicyInput
 from interlock.core.record import Head, RecordType
 from interlock.flows import expire as expiring
 from interlock.flows.decide import decide
@@ -34,6 +33,7 @@ from tests.fakes import (
     SettableClock,
 )
 from tests.proposals import AGENT, NO_CONTEXT, a_proposal, an_answer
+from tests.unit.flows.approval_world import escalates_until_approved
 
 LONG = 60.0
 SHORT = 0.02
@@ -43,17 +43,6 @@ OTHERS = (
     replace(AGENT, name="agent-2"),
     replace(AGENT, tenant="umbrella"),
 )
-
-
-def escalates_until_approved(document: PolicyInput) -> Evaluated:
-    """As the stock policy: what people approved is allowed, and anything else that became of it denied."""
-    match document["approval"]:
-        case None:
-            return an_answer("escalate")
-        case {"state": "approved"}:
-            return an_answer("allow")
-        case _:
-            return an_answer("deny")
 
 
 class FailingLog(MemoryDecisionLog):

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 from interlock.core.destinations import DestinationProblem
@@ -61,17 +61,11 @@ def open_beneath(folder: str, canonical: str) -> int:
     Where nothing is there yet, it is of the nearest folder on the way that is. Raises LeadsElsewhere: it is not what
     it was resolved to any more.
     """
-    names = split(canonical)[len(split(folder)) :]
-    try:
-        root = os.open(folder, _FOLDER)
-    except OSError as error:
-        raise LeadsElsewhere(f"the root is not there: {error.strerror}") from error
-    try:
-        return _open_nearest(root, names)
-    except OSError as error:
-        raise LeadsElsewhere(str(error.strerror)) from error
-    finally:
-        os.close(root)
+    with _root(folder) as root:
+        try:
+            return _open_nearest(root, _names_beneath(folder, canonical))
+        except OSError as error:
+            raise LeadsElsewhere(str(error.strerror)) from error
 
 
 def open_exactly(folder: str, canonical: str) -> int:
@@ -79,19 +73,30 @@ def open_exactly(folder: str, canonical: str) -> int:
 
     Raises FileNotFoundError where nothing is there, LeadsElsewhere where it cannot be reached beneath the folder.
     """
-    names = split(canonical)[len(split(folder)) :]
+    with _root(folder) as root:
+        try:
+            return _openat2(root, "/".join(_names_beneath(folder, canonical)) or ".")
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(canonical) from None
+        except OSError as error:
+            raise LeadsElsewhere(str(error.strerror)) from error
+
+
+@contextlib.contextmanager
+def _root(folder: str) -> Iterator[int]:
+    """The declared folder, open until the block ends. Raises LeadsElsewhere: it is not there."""
     try:
         root = os.open(folder, _FOLDER)
     except OSError as error:
         raise LeadsElsewhere(f"the root is not there: {error.strerror}") from error
     try:
-        return _openat2(root, "/".join(names) or ".")
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(canonical) from None
-    except OSError as error:
-        raise LeadsElsewhere(str(error.strerror)) from error
+        yield root
     finally:
         os.close(root)
+
+
+def _names_beneath(folder: str, canonical: str) -> tuple[str, ...]:
+    return split(canonical)[len(split(folder)) :]
 
 
 class _Problem(Exception):
